@@ -1,0 +1,193 @@
+"""The command line: one short function per verb, heavy imports inside.
+
+Exit codes: 0 done; 1 limits violated and `--fail-on` given; 2 input invalid;
+3 not converged or infeasible.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gridtwin import __version__
+from gridtwin.errors import ConvergenceError, Finding, GridtwinError, InfeasibleError
+
+if TYPE_CHECKING:
+    from gridtwin.scenario_file import ScenarioFile
+
+app = typer.Typer(
+    help="Where will my network be tight tomorrow, what can flexibility do about it, and what does it cost?",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+ScenarioPath = Annotated[Path, typer.Argument(help="A scenario folder or its scenario.toml.")]
+RunPath = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
+PACKAGED = Path(__file__).parent / "packaged_scenarios"
+CHECKOUT = Path(__file__).parent.parent / "scenarios"
+
+
+class FailOn(StrEnum):
+    """Which limit violations make the exit code 1."""
+
+    FORECAST = "forecast"
+    SCHEDULED = "scheduled"
+
+
+@app.command()
+def check(scenario: ScenarioPath) -> None:
+    """Read and check everything a scenario names; write nothing."""
+    from gridtwin.study import check_study, expected_seconds
+
+    source = _read(scenario)
+    findings = check_study(source)
+    for finding in findings:
+        typer.echo(f"{finding.severity}: {finding}")
+    typer.echo(f"{source.name}: ready to run, {len(findings)} findings, about {expected_seconds(source.scenario):.0f} s.")
+
+
+@app.command()
+def run(
+    scenario: ScenarioPath,
+    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<scenario name>.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished run in that folder.")] = False,
+    fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 if limits are violated in this case.")] = None,
+) -> None:
+    """Run a scenario: forecast, power flow, congestion, schedule, balancing, report."""
+    source = _read(scenario)
+    folder = out or Path("runs") / source.name
+    outcome = _run_with_progress(source, folder, overwrite=overwrite)
+    typer.echo(f"\n{outcome.verdict}\n\nReport: {folder / 'report.html'}")
+    if not outcome.solved:
+        raise typer.Exit(3)
+    if fail_on and outcome.violations[fail_on.value]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(run_folder: RunPath) -> None:
+    """Render report.html again from a finished run."""
+    from gridtwin.report.run_folder import write_report
+
+    typer.echo(f"Report: {write_report(run_folder)}")
+
+
+@app.command()
+def explain(
+    run_folder: RunPath,
+    asset: Annotated[str, typer.Argument(help="Name of a branch, bus or asset.")],
+    at: Annotated[str, typer.Option(help="Local time, e.g. 2016-12-13T18:00.")],
+) -> None:
+    """Say why an asset is where it is at one time: limit, probability, contributors, schedule."""
+    from gridtwin.report.explain import explain_asset
+    from gridtwin.report.run_folder import read_run
+
+    typer.echo(explain_asset(read_run(run_folder), asset, at))
+
+
+@app.command()
+def compare(first: RunPath, second: RunPath) -> None:
+    """Key figures of two runs side by side."""
+    from gridtwin.report.compare import compare_runs
+    from gridtwin.report.run_folder import read_run
+
+    typer.echo(compare_runs(read_run(first), read_run(second)).to_string(index=False))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the new scenario folder.")],
+    template: Annotated[str, typer.Option(help="Packaged scenario to start from.")] = "suburb_day_ahead",
+) -> None:
+    """Copy a packaged, commented scenario to start from."""
+    import shutil
+
+    target, source = Path(name), _packaged(template)
+    if target.exists():
+        raise GridtwinError([Finding("the folder exists already", where=str(target), do="Choose another name.",
+                                     severity="error")])
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "runs"))
+    typer.echo(f"{target / 'scenario.toml'} is yours to change. Then: gridtwin run {target}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of scenario.toml, for editors."""
+    from gridtwin.scenario import Scenario
+
+    typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"gridtwin {__version__}")
+        raise typer.Exit
+
+
+def main() -> NoReturn:
+    """Entry point: errors become one clear message and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except GridtwinError as error:
+        _complain(str(error))
+        sys.exit(3 if isinstance(error, ConvergenceError | InfeasibleError) else 2)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("stopped; nothing was written")
+        sys.exit(130)
+    except _click_error() as error:
+        error.show()
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _click_error() -> Any:
+    from click.exceptions import ClickException
+
+    return ClickException
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        typer.secho(line, err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+
+
+def _read(path: Path) -> ScenarioFile:
+    from gridtwin.scenario_file import read_scenario
+
+    return read_scenario(path)
+
+
+def _packaged(template: str) -> Path:
+    folder = PACKAGED if PACKAGED.is_dir() else CHECKOUT
+    names = sorted(path.parent.name for path in folder.glob("*/scenario.toml"))
+    if template in names:
+        return folder / template
+    raise GridtwinError([Finding("there is no such packaged scenario", expected=" or ".join(names), got=template,
+                                 severity="error")])
+
+
+def _run_with_progress(source: ScenarioFile, folder: Path, *, overwrite: bool) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("loading libraries", total=None)
+        from gridtwin.study import STAGES, run_and_write
+
+        bar.update(task, total=len(STAGES) + 1, completed=1)
+        advance: Callable[[str], None] = lambda stage: bar.update(  # noqa: E731
+            task, description=stage, completed=STAGES.index(stage) + 1)
+        outcome = run_and_write(source, folder, overwrite=overwrite, progress=advance)
+        bar.update(task, completed=len(STAGES) + 1, description="done")
+    return outcome
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""One table of every variable: title, unit, dimensions, sign and meaning.
+
+Checks, table headers, axis labels and the documentation page come from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One entry of the nomenclature."""
+
+    title: str
+    unit: str
+    dims: tuple[str, ...]
+    meaning: str
+
+
+PATH_TIME_BUS = ("path", "time", "bus")
+PATH_TIME_BRANCH = ("path", "time", "branch")
+PATH_TIME = ("path", "time")
+TIME_ASSET = ("time", "asset")
+
+VARIABLES: dict[str, Variable] = {
+    "p_mw": Variable("active power", "MW", ("path", "time", "asset"), "consumption positive, feed-in negative"),
+    "q_mvar": Variable("reactive power", "Mvar", ("path", "time", "asset"), "inductive consumption positive"),
+    "p_quantile_mw": Variable("active power quantile", "MW", ("quantile", "time", "asset"),
+                              "quantile of the signed value, consumption positive"),
+    "p_naive_mw": Variable("seasonal naive active power", "MW", TIME_ASSET, "the value a week or a day before"),
+    "quality": Variable("quality code", "1", TIME_ASSET, "see QUALITY"),
+    "e_mwh": Variable("stored energy", "MWh", TIME_ASSET, "at the end of the interval"),
+    "vm_pu": Variable("voltage magnitude", "pu", PATH_TIME_BUS, "relative to the nominal voltage of the bus"),
+    "va_degree": Variable("voltage angle", "degree", PATH_TIME_BUS, "relative to the slack"),
+    "loading_percent": Variable("loading", "%", PATH_TIME_BRANCH, "100 at the rating; by current"),
+    "i_ka": Variable("current", "kA", PATH_TIME_BRANCH, "at the more loaded end"),
+    "p_loss_mw": Variable("active losses", "MW", PATH_TIME_BRANCH, "sum of both ends"),
+    "p_branch_mw": Variable("active power flow", "MW", PATH_TIME_BRANCH, "into the branch at its from or hv side"),
+    "q_branch_mvar": Variable("reactive power flow", "Mvar", PATH_TIME_BRANCH, "into the branch at its from or hv side"),
+    "p_slack_mw": Variable("power from the upstream network", "MW", PATH_TIME, "import positive"),
+    "q_slack_mvar": Variable("reactive power from the upstream network", "Mvar", PATH_TIME, "import positive"),
+    "status": Variable("solver status", "1", PATH_TIME, "0 converged, 1 diverged, 2 input not finite"),
+    "iterations": Variable("iterations", "1", PATH_TIME, "fixed-point iterations"),
+    "price_eur_per_mwh": Variable("price", "EUR/MWh", ("time",), "day-ahead, may be negative"),
+    "temperature_celsius": Variable("outdoor temperature", "°C", ("time",), "mean over the interval"),
+}
+"""Variable name in datasets -> its entry."""
+
+QUALITY: dict[int, str] = {0: "measured", 1: "substituted", 2: "estimated", 3: "forecast", 4: "pseudo"}
+"""Meaning of the int8 quality codes (CF flag meanings)."""
+
+ASSET_KINDS: dict[str, str] = {
+    "household": "household load",
+    "commercial": "commercial load",
+    "agricultural": "agricultural load",
+    "load": "other load",
+    "electric_car": "electric car charging point",
+    "heat_pump": "heat pump",
+    "pv": "photovoltaic system",
+    "wind": "wind turbine",
+    "generator": "other generator",
+    "battery": "battery storage",
+}
+"""Kinds of assets and their names in reports."""
+
+
+def attrs_of(name: str) -> dict[str, str]:
+    """Dataset attributes (`units`, `long_name`) of a variable."""
+    variable = VARIABLES[name]
+    return {"units": variable.unit, "long_name": variable.title, "description": variable.meaning}

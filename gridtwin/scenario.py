@@ -1,0 +1,257 @@
+"""The scenario: everything a user can declare, and nothing else.
+
+Each class is one table of `scenario.toml`; the text under a field is its
+documentation and the description in the JSON schema. Power is in kW and energy
+in kWh here, as on a rating plate; everywhere else it is MW and MWh.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveKw = Annotated[float, Field(gt=0)]
+PositiveKwh = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(gt=0, le=300)]
+Kind = Literal["measured", "estimated", "assumed"]
+GrowthKind = Literal["electric_car", "heat_pump", "pv", "battery"]
+
+
+class Section(BaseModel):
+    """Base of all tables: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Network(Section):
+    """Where the network model comes from."""
+
+    source: str
+    """`simbench:<code>`, `pandapower:<network function>` or the path of a pandapower JSON file."""
+    rules: str = "lv_planning"
+    """Rule set: a name from `gridtwin/data/rules/` or the path of a rule file."""
+    max_loading_percent: Percent = 100.0
+    """Largest loading of a branch without a limit of its own. [%]"""
+
+
+class Time(Section):
+    """Which days are studied, and when the forecast for them is issued."""
+
+    first_day: dt.date
+    """First studied local day."""
+    days: Annotated[int, Field(ge=1, le=31)] = 1
+    """Number of studied local days."""
+    zone: str = "Europe/Berlin"
+    """IANA time zone of local days."""
+    issue: dt.time = dt.time(12, 0)
+    """Local time on the day before at which the forecast is issued."""
+
+
+class SeriesFile(Section):
+    """One file of time series (CSV or Parquet) with everything a reader must know."""
+
+    file: Path
+    """Path, relative to the scenario file."""
+    time_column: str = "time"
+    """Column of the time stamps."""
+    zone: str = "UTC"
+    """IANA zone of naive stamps."""
+    label: Literal["start", "end"] = "start"
+    """Side of the interval that a stamp names."""
+    unit: str = ""
+    """Unit of the values: kW, MW, kWh, MWh, EUR/MWh, EUR/kWh, ct/kWh or degC."""
+    sign: Literal["consumption", "generation"] = "consumption"
+    """What a positive value means (power and energy only)."""
+    kind: Kind = "measured"
+    """Whether the values were measured, estimated or assumed; every output repeats it."""
+
+
+class ProfileFile(SeriesFile):
+    """A file of asset power: one column per asset of the network."""
+
+    cos_phi: Annotated[float, Field(gt=0, le=1)] = 0.97
+    """Inductive power factor of columns without reactive power. [-]"""
+
+
+class ProfileSource(Section):
+    """Where the power of the network's own loads and generators comes from."""
+
+    source: str = ""
+    """`simbench:<code>`; empty: that of the network."""
+    file: tuple[ProfileFile, ...] = ()
+    """Own series; a column replaces the series of the asset of that name."""
+
+
+class Growth(Section):
+    """Devices that the network does not hold yet, placed at random with the scenario's seed."""
+
+    kind: GrowthKind
+    """What is added."""
+    count: Annotated[int, Field(ge=1, le=10_000)]
+    """Number of devices."""
+    kw: PositiveKw
+    """Rated electric power of one device. [kW]"""
+    kwh: Annotated[float, Field(ge=0)] = 0.0
+    """Battery: usable energy. Electric car: mean energy of one charging session. [kWh]"""
+    flexible_share: Share = 1.0
+    """Share of the devices whose owners let the schedule move them. [-]"""
+    buses: tuple[str, ...] = ()
+    """Names of the buses to choose from; empty: all buses with a load."""
+
+
+class Observation(Section):
+    """A measurement at the feeder head to hold the model against."""
+
+    feeder_head: SeriesFile
+    """Active power into the network at its upstream connection; column `p`."""
+    unmetered: tuple[str, ...] = ("household",)
+    """Kinds of assets without a meter of their own; they are scaled to the measurement."""
+
+
+class Forecast(Section):
+    """The day-ahead forecast."""
+
+    model: str = "LightGBMModel"
+    """Darts model: LightGBMModel or SKLearnModel (ridge)."""
+    history_days: Annotated[int, Field(ge=21, le=366)] = 120
+    """Days before issue that the model may learn from."""
+    calibration_days: Annotated[int, Field(ge=7, le=120)] = 35
+    """Last days of the history, kept out of training, whose errors give bands and paths."""
+    paths: Annotated[int, Field(ge=2, le=2000)] = 50
+    """Number of correlated sample paths."""
+    quantiles: tuple[Share, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+    """Quantiles in tables and figures. [-]"""
+
+
+class Flexibility(Section):
+    """What may be shifted, and what leaving a wish unmet costs."""
+
+    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv"], ...] = ("electric_car", "heat_pump", "battery", "pv")
+    """Kinds of assets that take part."""
+    existing: tuple[Literal["heat_pump", "pv"], ...] = ("heat_pump", "pv")
+    """Kinds among the network's own assets that are flexible too."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
+    """Share of the forecast paths in which each limit must hold after scheduling. [-]"""
+    comfort_kelvin: Annotated[float, Field(gt=0, le=5)] = 1.0
+    """Free deviation of the room temperature from what the thermostat would do. [K]"""
+    comfort_price_eur_per_kelvin_hour: Annotated[float, Field(ge=0)] = 1.0
+    """Price of leaving the comfort band. [EUR/(K h)]"""
+    unserved_price_eur_per_kwh: Annotated[float, Field(gt=0)] = 2.0
+    """Price of energy that a car leaves without. [EUR/kWh]"""
+    breach_price_eur_per_kwh: Annotated[float, Field(gt=0)] = 20.0
+    """Price of power above a network limit. [EUR/kWh]"""
+    curtailment_price_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.15
+    """Compensation for curtailed PV. [EUR/kWh]"""
+    wear_price_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.04
+    """Wear of a battery per discharged energy. [EUR/kWh]"""
+    grid_fee_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.0
+    """Fee on energy drawn from the upstream network, on top of the day-ahead price. [EUR/kWh]"""
+    battery_efficiency: Annotated[float, Field(gt=0, le=1)] = 0.92
+    """Round-trip efficiency of a battery. [-]"""
+    battery_start: Share = 0.5
+    """State of charge at the start of the study. [-]"""
+    certificate_rounds: Annotated[int, Field(ge=1, le=20)] = 6
+    """Largest number of optimise-and-check rounds."""
+    time_limit_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Time limit of one solve. [s]"""
+
+
+class Reserve(Section):
+    """A bid of balancing power from outside the network, activated in merit order."""
+
+    name: str
+    """Name in tables."""
+    direction: Literal["up", "down"]
+    """`up` covers a deficit, `down` absorbs a surplus."""
+    kw: PositiveKw
+    """Offered power. [kW]"""
+    price_eur_per_mwh: float
+    """Price paid for activated energy (`up`) or received for it (`down`). [EUR/MWh]"""
+    ramp_kw_per_min: Annotated[float, Field(gt=0)] = 1e6
+    """Largest change of power. [kW/min]"""
+
+
+class Balancing(Section):
+    """How deviations from the schedule are balanced in real time."""
+
+    step_seconds: Literal[15, 30, 60, 300, 900] = 60
+    """Step of the simulation. [s]"""
+    battery_share: Share = 0.5
+    """Share of a battery's power that may leave the schedule for balancing. [-]"""
+    imbalance_price_factor: Annotated[float, Field(ge=1)] = 1.5
+    """Price of what stays unbalanced, as a multiple of the day-ahead price. [-]"""
+    imbalance_price_floor_eur_per_mwh: Annotated[float, Field(ge=0)] = 50.0
+    """Smallest price of what stays unbalanced. [EUR/MWh]"""
+    reserve: tuple[Reserve, ...] = ()
+    """Bids, any number."""
+
+
+class Connection(Section):
+    """A request: does this load or generator fit, and what limits it?"""
+
+    name: str
+    """Name of the request."""
+    bus: str
+    """Name of the bus."""
+    kw: PositiveKw
+    """Requested power. [kW]"""
+    kind: Literal["load", "generator"]
+    """Whether it draws or feeds in."""
+    cos_phi: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Power factor, inductive. [-]"""
+
+
+class Energy(Section):
+    """How the energy of the computation is accounted for."""
+
+    co2_g_per_kwh: Annotated[float, Field(ge=0)] = 380.0
+    """Carbon intensity of the electricity, location-based. [g/kWh]"""
+    co2_kind: Kind = "assumed"
+    """Where the carbon intensity comes from."""
+
+
+class Output(Section):
+    """What the run folder holds beside the tables and the page."""
+
+    power_flow: bool = False
+    """Write every voltage and loading of every path and step to `power_flow.nc`."""
+
+
+class Scenario(Section):
+    """One question about one network: `scenario.toml` as a whole."""
+
+    title: str
+    """Heading of the report."""
+    description: str = ""
+    """What the scenario asks."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Seed of every random choice; the same seed gives the same tables."""
+    network: Network
+    time: Time
+    profiles: ProfileSource = ProfileSource()
+    weather: SeriesFile | None = None
+    prices: SeriesFile | None = None
+    growth: tuple[Growth, ...] = ()
+    observe: Observation | None = None
+    forecast: Forecast = Forecast()
+    flexibility: Flexibility = Flexibility()
+    balancing: Balancing = Balancing()
+    connection: tuple[Connection, ...] = ()
+    energy: Energy = Energy()
+    output: Output = Output()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_editor_hint(cls, values: Any) -> Any:
+        """`"$schema"` may stand in the file for editors."""
+        return {key: value for key, value in values.items() if key != "$schema"} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _heat_pumps_need_weather(self) -> Scenario:
+        if self.weather is None and any(part.kind == "heat_pump" for part in self.growth):
+            raise ValueError("growth of heat pumps needs [weather]: their heat demand follows the outdoor temperature")
+        return self
