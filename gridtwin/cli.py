@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Where will my network be tight tomorrow, what can flexibility do about it, and what does it cost?",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 ScenarioPath = Annotated[Path, typer.Argument(help="A scenario folder or its scenario.toml.")]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
 PACKAGED = Path(__file__).parent / "packaged_scenarios"
@@ -46,7 +49,9 @@ def check(scenario: ScenarioPath) -> None:
     findings = check_study(source)
     for finding in findings:
         typer.echo(f"{finding.severity}: {finding}")
-    typer.echo(f"{source.name}: ready to run, {len(findings)} findings, about {expected_seconds(source.scenario):.0f} s.")
+    typer.echo(
+        f"{source.name}: ready to run, {len(findings)} findings, about {expected_seconds(source.scenario):.0f} s."
+    )
 
 
 @app.command()
@@ -107,8 +112,9 @@ def new(
 
     target, source = Path(name), _packaged(template)
     if target.exists():
-        raise GridtwinError([Finding("the folder exists already", where=str(target), do="Choose another name.",
-                                     severity="error")])
+        raise GridtwinError(
+            [Finding("the folder exists already", where=str(target), do="Choose another name.", severity="error")]
+        )
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "runs"))
     typer.echo(f"{target / 'scenario.toml'} is yours to change. Then: gridtwin run {target}")
 
@@ -128,28 +134,13 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Entry point: errors become one clear message and an exit code."""
     try:
-        app(standalone_mode=False)
+        app()
     except GridtwinError as error:
         _complain(str(error))
         sys.exit(3 if isinstance(error, ConvergenceError | InfeasibleError) else 2)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        _complain("stopped; nothing was written")
-        sys.exit(130)
-    except _click_error() as error:
-        error.show()
-        sys.exit(2)
-    sys.exit(0)
-
-
-def _click_error() -> Any:
-    from click.exceptions import ClickException
-
-    return ClickException
 
 
 def _complain(text: str) -> None:
@@ -168,8 +159,9 @@ def _packaged(template: str) -> Path:
     names = sorted(path.parent.name for path in folder.glob("*/scenario.toml"))
     if template in names:
         return folder / template
-    raise GridtwinError([Finding("there is no such packaged scenario", expected=" or ".join(names), got=template,
-                                 severity="error")])
+    raise GridtwinError(
+        [Finding("there is no such packaged scenario", expected=" or ".join(names), got=template, severity="error")]
+    )
 
 
 def _run_with_progress(source: ScenarioFile, folder: Path, *, overwrite: bool) -> Any:
@@ -183,7 +175,8 @@ def _run_with_progress(source: ScenarioFile, folder: Path, *, overwrite: bool) -
 
         bar.update(task, total=len(STAGES) + 1, completed=1)
         advance: Callable[[str], None] = lambda stage: bar.update(  # noqa: E731
-            task, description=stage, completed=STAGES.index(stage) + 1)
+            task, description=stage, completed=STAGES.index(stage) + 1
+        )
         outcome = run_and_write(source, folder, overwrite=overwrite, progress=advance)
         bar.update(task, completed=len(STAGES) + 1, description="done")
     return outcome

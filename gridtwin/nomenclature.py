@@ -26,8 +26,12 @@ TIME_ASSET = ("time", "asset")
 VARIABLES: dict[str, Variable] = {
     "p_mw": Variable("active power", "MW", ("path", "time", "asset"), "consumption positive, feed-in negative"),
     "q_mvar": Variable("reactive power", "Mvar", ("path", "time", "asset"), "inductive consumption positive"),
-    "p_quantile_mw": Variable("active power quantile", "MW", ("quantile", "time", "asset"),
-                              "quantile of the signed value, consumption positive"),
+    "p_quantile_mw": Variable(
+        "active power quantile",
+        "MW",
+        ("quantile", "time", "asset"),
+        "quantile of the signed value, consumption positive",
+    ),
     "p_naive_mw": Variable("seasonal naive active power", "MW", TIME_ASSET, "the value a week or a day before"),
     "quality": Variable("quality code", "1", TIME_ASSET, "see QUALITY"),
     "e_mwh": Variable("stored energy", "MWh", TIME_ASSET, "at the end of the interval"),
@@ -37,7 +41,9 @@ VARIABLES: dict[str, Variable] = {
     "i_ka": Variable("current", "kA", PATH_TIME_BRANCH, "at the more loaded end"),
     "p_loss_mw": Variable("active losses", "MW", PATH_TIME_BRANCH, "sum of both ends"),
     "p_branch_mw": Variable("active power flow", "MW", PATH_TIME_BRANCH, "into the branch at its from or hv side"),
-    "q_branch_mvar": Variable("reactive power flow", "Mvar", PATH_TIME_BRANCH, "into the branch at its from or hv side"),
+    "q_branch_mvar": Variable(
+        "reactive power flow", "Mvar", PATH_TIME_BRANCH, "into the branch at its from or hv side"
+    ),
     "p_slack_mw": Variable("power from the upstream network", "MW", PATH_TIME, "import positive"),
     "q_slack_mvar": Variable("reactive power from the upstream network", "Mvar", PATH_TIME, "import positive"),
     "status": Variable("solver status", "1", PATH_TIME, "0 converged, 1 diverged, 2 input not finite"),

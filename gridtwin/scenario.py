@@ -130,7 +130,12 @@ class Forecast(Section):
 class Flexibility(Section):
     """What may be shifted, and what leaving a wish unmet costs."""
 
-    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv"], ...] = ("electric_car", "heat_pump", "battery", "pv")
+    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv"], ...] = (
+        "electric_car",
+        "heat_pump",
+        "battery",
+        "pv",
+    )
     """Kinds of assets that take part."""
     existing: tuple[Literal["heat_pump", "pv"], ...] = ("heat_pump", "pv")
     """Kinds among the network's own assets that are flexible too."""

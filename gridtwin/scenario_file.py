@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -76,11 +77,23 @@ def _scenario_path(path: Path) -> Path:
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
-    nearby = sorted(str(found.parent) for root in {path.parent, Path("scenarios")} for found in root.glob(f"*/{FILE_NAME}"))
+    nearby = sorted(
+        str(found.parent) for root in {path.parent, Path("scenarios")} for found in root.glob(f"*/{FILE_NAME}")
+    )
     close = difflib.get_close_matches(str(path), nearby, n=3, cutoff=0.4) or nearby[:5]
     hint = f"Did you mean {' or '.join(close)}?" if close else "`gridtwin new <name>` makes a scenario to start from."
-    raise ScenarioError([Finding("there is no such scenario", where=str(path), expected=f"a folder with {FILE_NAME}",
-                                 do=hint, severity="error", code="GT-C01")])
+    raise ScenarioError(
+        [
+            Finding(
+                "there is no such scenario",
+                where=str(path),
+                expected=f"a folder with {FILE_NAME}",
+                do=hint,
+                severity="error",
+                code="GT-C01",
+            )
+        ]
+    )
 
 
 def _read_merged(file: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[KeyPath, str]]:
@@ -93,10 +106,13 @@ def _read_merged(file: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], di
     base_file = base_file / FILE_NAME if base_file.is_dir() else base_file
     where = places.get(("extends",), str(file))
     if base_file in (*seen, file.resolve()):
-        raise ScenarioError([Finding("`extends` goes round in a circle", where=where, got=str(parent), severity="error")])
+        raise ScenarioError(
+            [Finding("`extends` goes round in a circle", where=where, got=str(parent), severity="error")]
+        )
     if not base_file.is_file():
-        raise ScenarioError([Finding("the scenario to extend does not exist", where=where, got=str(parent),
-                                     severity="error")])
+        raise ScenarioError(
+            [Finding("the scenario to extend does not exist", where=where, got=str(parent), severity="error")]
+        )
     base_values, base_places = _read_merged(base_file, (*seen, file.resolve()))
     _rebase_files(base_values, base_file.parent, file.parent)
     merged = _merge(base_values, values)
@@ -106,14 +122,7 @@ def _read_merged(file: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], di
 def _rebase_files(values: dict[str, Any], base: Path, folder: Path) -> None:
     """Make the base scenario's relative file names relative to the folder that extends it."""
     for table, name in list(_named_files(values)):
-        inherited = (base / name).resolve()
-        table["file"] = str(inherited.relative_to(folder.resolve(), walk_up=True)) if _can_walk_up() else str(inherited)
-
-
-def _can_walk_up() -> bool:
-    import sys
-
-    return sys.version_info >= (3, 12)
+        table["file"] = Path(os.path.relpath(base / name, folder)).as_posix()
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +141,9 @@ def _read_toml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         where = f"{file}:{line.group(1)}" if line else str(file)
-        raise ScenarioError([Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-C02")]) from None
+        raise ScenarioError(
+            [Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-C02")]
+        ) from None
 
 
 def _locate(text: str) -> Iterator[tuple[KeyPath, int]]:
@@ -194,14 +205,30 @@ def _named_files(values: Any) -> Iterator[tuple[dict[str, Any], str]]:
 def _missing_files(values: Mapping[str, Any], places: Mapping[KeyPath, str], folder: Path) -> list[Finding]:
     paths = {id(table): path for path, table in _tables(values, ())}
     missing = [(table, name) for table, name in _named_files(dict(values)) if not (folder / name).is_file()]
-    findings = [Finding("the file does not exist", where=_place(places, (*paths.get(id(table), ()), "file")),
-                        got=name, do=_nearest_file(name, folder), severity="error", code="GT-C03")
-                for table, name in missing]
+    findings = [
+        Finding(
+            "the file does not exist",
+            where=_place(places, (*paths.get(id(table), ()), "file")),
+            got=name,
+            do=_nearest_file(name, folder),
+            severity="error",
+            code="GT-C03",
+        )
+        for table, name in missing
+    ]
     source = values.get("network", {}).get("source") if isinstance(values.get("network"), dict) else None
     if isinstance(source, str) and ":" not in source and not (folder / source).is_file():
-        findings.append(Finding("the network file does not exist", where=_place(places, ("network", "source")),
-                                expected="simbench:<code>, pandapower:<function> or a .json file", got=source,
-                                do=_nearest_file(source, folder), severity="error", code="GT-C03"))
+        findings.append(
+            Finding(
+                "the network file does not exist",
+                where=_place(places, ("network", "source")),
+                expected="simbench:<code>, pandapower:<function> or a .json file",
+                got=source,
+                do=_nearest_file(source, folder),
+                severity="error",
+                code="GT-C03",
+            )
+        )
     return findings
 
 
@@ -230,12 +257,23 @@ def _finding(fault: Mapping[str, Any], values: Mapping[str, Any], places: Mappin
     if fault["type"] == "missing":
         return Finding("the key is missing", where=where, expected=_described(path), severity="error", code="GT-C05")
     if fault["type"] == "value_error":
-        return Finding(str(fault["msg"]).removeprefix("Value error, "), where=where.removesuffix(": "), severity="error",
-                       code="GT-C06")
+        return Finding(
+            str(fault["msg"]).removeprefix("Value error, "),
+            where=where.removesuffix(": "),
+            severity="error",
+            code="GT-C06",
+        )
     got = repr(fault["input"]) if not isinstance(fault["input"], (dict, list)) else f"a {_toml_word(fault['input'])}"
     expected = str(fault["msg"]).removeprefix("Input should be ")
-    return Finding("the value does not fit", where=where, expected=f"{expected}{_unit_of(path)}", got=got,
-                   do=_nearest_choice(fault), severity="error", code="GT-C07")
+    return Finding(
+        "the value does not fit",
+        where=where,
+        expected=f"{expected}{_unit_of(path)}",
+        got=got,
+        do=_nearest_choice(fault),
+        severity="error",
+        code="GT-C07",
+    )
 
 
 def _toml_word(value: Any) -> str:

@@ -92,10 +92,18 @@ class TimeAxis:
         irregular = np.flatnonzero(steps != step.to_timedelta64())
         if len(irregular):
             row = int(irregular[0])
-            raise DataError([Finding(
-                f"the time axis is irregular after row {row} ({times[row]} UTC)", expected=f"a step of {step}",
-                got=str(times[row + 1] - times[row]), do="Fill or remove the rows, with a quality code.",
-                severity="error", code="GT-D01")])
+            raise DataError(
+                [
+                    Finding(
+                        f"the time axis is irregular after row {row} ({times[row]} UTC)",
+                        expected=f"a step of {step}",
+                        got=str(times[row + 1] - times[row]),
+                        do="Fill or remove the rows, with a quality code.",
+                        severity="error",
+                        code="GT-D01",
+                    )
+                ]
+            )
         return TimeAxis(times[0], step, len(times), zone)
 
 
@@ -142,9 +150,16 @@ def to_utc(
     try:
         aware = stamps.tz_localize(zone, ambiguous="infer") if stamps.tz is None else stamps
     except Exception as error:  # pandas raises ValueError or a zone library's own errors
-        raise DataError([Finding(
-            f"local stamps do not fit zone {zone}: {error}", severity="error", code="GT-D02",
-            expected="every local stamp to exist, and the repeated autumn hour twice, in order",
-            do="Give the file's zone, or write it in UTC.")]) from error
+        raise DataError(
+            [
+                Finding(
+                    f"local stamps do not fit zone {zone}: {error}",
+                    severity="error",
+                    code="GT-D02",
+                    expected="every local stamp to exist, and the repeated autumn hour twice, in order",
+                    do="Give the file's zone, or write it in UTC.",
+                )
+            ]
+        ) from error
     utc = aware.tz_convert("UTC").tz_localize(None).as_unit("ns")
     return utc - step if label == "end" else utc

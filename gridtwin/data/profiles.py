@@ -50,8 +50,16 @@ def build_profiles(
     shape = (axis.length, len(assets))
     for name, values in (("p_mw", p_mw), ("q_mvar", q_mvar)):
         if np.shape(values) != shape:
-            raise DataError([Finding(f"{name} has the wrong shape", expected=f"(time, asset) = {shape}",
-                                     got=str(np.shape(values)), severity="error")])
+            raise DataError(
+                [
+                    Finding(
+                        f"{name} has the wrong shape",
+                        expected=f"(time, asset) = {shape}",
+                        got=str(np.shape(values)),
+                        severity="error",
+                    )
+                ]
+            )
     codes = np.broadcast_to(np.asarray(quality, dtype=np.int8), shape)
     dataset = xr.Dataset(
         {
@@ -76,10 +84,18 @@ def check_profiles(profiles: Profiles) -> Profiles:
     findings: list[Finding] = []
     for name in ("p_mw", "q_mvar"):
         if name not in profiles:
-            findings.append(Finding(f"profiles lack {name}", got=", ".join(map(str, profiles.data_vars)), severity="error"))
+            findings.append(
+                Finding(f"profiles lack {name}", got=", ".join(map(str, profiles.data_vars)), severity="error")
+            )
         elif tuple(profiles[name].dims)[-2:] != ("time", "asset"):
-            findings.append(Finding(f"{name} has the wrong dims", expected="(…, time, asset)",
-                                    got=str(profiles[name].dims), severity="error"))
+            findings.append(
+                Finding(
+                    f"{name} has the wrong dims",
+                    expected="(…, time, asset)",
+                    got=str(profiles[name].dims),
+                    severity="error",
+                )
+            )
     if "asset" in profiles.coords:
         names = pd.Index(profiles["asset"].to_numpy())
         doubled = names[names.duplicated()].unique()
@@ -88,8 +104,11 @@ def check_profiles(profiles: Profiles) -> Profiles:
     if "kind" in profiles.coords:
         unknown = sorted(set(profiles["kind"].to_numpy().tolist()) - set(ASSET_KINDS))
         if unknown:
-            findings.append(Finding("unknown asset kinds", expected=", ".join(ASSET_KINDS), got=", ".join(unknown),
-                                    severity="error"))
+            findings.append(
+                Finding(
+                    "unknown asset kinds", expected=", ".join(ASSET_KINDS), got=", ".join(unknown), severity="error"
+                )
+            )
     if findings:
         raise DataError(findings)
     axis_of(profiles)
