@@ -1,3 +1,59 @@
-"""gridtwin: the twin of a distribution network, from forecast to certified flexibility."""
+"""gridtwin: the twin of a distribution network, from forecast to certified flexibility.
+
+>>> import gridtwin as gt
+>>> net = gt.read_network("pandapower:create_cigre_network_lv")
+
+Every public name is loaded when it is first used, so that importing the package
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "apply_schedule": "operate.dispatch",
+    "build_snapshot": "grid.snapshot",
+    "build_twin": "grid.twin",
+    "certify_schedule": "optimize.certificate",
+    "check_connections": "operate.connection",
+    "find_congestions": "operate.congestion",
+    "forecast": "forecast.day_ahead",
+    "GridTwin": "grid.twin",
+    "GridtwinError": "errors",
+    "measure_energy": "ai_energy.ledger",
+    "optimize_flexibility": "optimize.flexibility",
+    "read_network": "grid.network_files",
+    "read_prices": "data.series_file",
+    "read_profiles": "grid.network_files",
+    "read_rules": "data.rules",
+    "read_run": "report.run_folder",
+    "read_scenario": "scenario_file",
+    "read_weather": "data.series_file",
+    "run_balancing": "operate.balancing",
+    "run_power_flow": "operate.power_flow",
+    "run_study": "study",
+    "Scenario": "scenario",
+    "score_forecast": "forecast.scores",
+    "TimeAxis": "time_axis",
+    "write_report": "report.run_folder",
+    "write_run": "report.run_folder",
+}
+
+__all__ = sorted([*_HOMES, "__version__"], key=str.lower)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home at first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"gridtwin has no name {name!r}; public names: {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"gridtwin.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

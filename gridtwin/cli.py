@@ -37,7 +37,7 @@ class FailOn(StrEnum):
     """Which limit violations make the exit code 1."""
 
     FORECAST = "forecast"
-    SCHEDULED = "scheduled"
+    SCHEDULED = "forecast_scheduled"
 
 
 @app.command()
@@ -68,7 +68,7 @@ def run(
     typer.echo(f"\n{outcome.verdict}\n\nReport: {folder / 'report.html'}")
     if not outcome.solved:
         raise typer.Exit(3)
-    if fail_on and outcome.violations[fail_on.value]:
+    if fail_on and outcome.violated[fail_on.value]:
         raise typer.Exit(1)
 
 

@@ -117,7 +117,10 @@ def check_profiles(profiles: Profiles) -> Profiles:
 
 def axis_of(dataset: xr.Dataset) -> TimeAxis:
     """The time axis of a dataset in our layout; raises `DataError` where it is irregular."""
-    return TimeAxis.of_index(dataset.indexes["time"], str(dataset.attrs.get("zone", "UTC")))
+    times, zone = pd.DatetimeIndex(dataset.indexes["time"]), str(dataset.attrs.get("zone", "UTC"))
+    if len(times) == 1 and "step" in dataset.attrs:
+        return TimeAxis(times[0], pd.Timedelta(dataset.attrs["step"]), 1, zone)
+    return TimeAxis.of_index(times, zone)
 
 
 def join_profiles(parts: Sequence[Profiles]) -> Profiles:

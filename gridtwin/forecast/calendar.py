@@ -1,0 +1,133 @@
+"""Local calendar of the series: days, clock slots, holidays and the sun.
+
+A local day is cut into clock slots (96 quarter hours). Days of 23 or 25 hours keep
+the slots of the wall clock: in spring four slots have no value, in autumn the
+first of the two passes fills them, so that nothing later can reach back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gridtwin.data.solar_irradiance import solar_position
+from gridtwin.errors import DataError, Finding
+from gridtwin.time_axis import TimeAxis, utc_of_local
+
+DAY = pd.Timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Country of the holidays and middle of the country for the sun."""
+
+    country: str
+    latitude_degree: float
+    longitude_degree: float
+
+
+PLACES: dict[str, Place] = {
+    "Europe/Amsterdam": Place("NL", 52.2, 5.3),
+    "Europe/Berlin": Place("DE", 51.2, 10.4),
+    "Europe/Brussels": Place("BE", 50.6, 4.7),
+    "Europe/Copenhagen": Place("DK", 56.0, 10.0),
+    "Europe/Luxembourg": Place("LU", 49.8, 6.1),
+    "Europe/Prague": Place("CZ", 49.8, 15.5),
+    "Europe/Vienna": Place("AT", 47.6, 14.1),
+    "Europe/Zurich": Place("CH", 46.8, 8.2),
+}
+"""IANA zone -> place. Series of another zone are forecast without holidays and without the sun."""
+
+
+@dataclass(frozen=True)
+class ClockGrid:
+    """Local day and clock slot of every step of a run of local days.
+
+    Parameters
+    ----------
+    axis : TimeAxis
+        Whole local days.
+    dates : tuple of date
+        The local days.
+    day, slot : ndarray of int, (time,)
+        Position in `dates` and slot of the wall clock.
+    slots : int
+        Slots per day, 96 for quarter hours.
+    """
+
+    axis: TimeAxis
+    dates: tuple[dt.date, ...]
+    day: np.ndarray
+    slot: np.ndarray
+    slots: int
+
+    @staticmethod
+    def of_days(first: dt.date, days: int, zone: str, step: pd.Timedelta) -> ClockGrid:
+        """Grid over `days` local days from `first` on.
+
+        >>> ClockGrid.of_days(dt.date(2016, 3, 27), 1, "Europe/Berlin", pd.Timedelta("15min")).slot[7:9].tolist()
+        [7, 12]
+        """
+        if DAY % step != pd.Timedelta(0) or step > DAY / 2:
+            raise DataError([Finding("the step does not divide a day", got=str(step), severity="error")])
+        axis = TimeAxis.of_days(first, days, zone, step)
+        wall = axis.local_times.tz_localize(None)
+        dates = tuple(first + dt.timedelta(days=number) for number in range(days))
+        day = np.asarray((wall.normalize() - pd.Timestamp(first)) // DAY, dtype=int)
+        slot = np.asarray((wall - wall.normalize()) // step, dtype=int)
+        return ClockGrid(axis, dates, day, slot, int(DAY / step))
+
+    def to_cube(self, values: np.ndarray) -> np.ndarray:
+        """(time, ...) -> (day, slot, ...), NaN where the clock skips a slot."""
+        cube = np.full((len(self.dates), self.slots, *values.shape[1:]), np.nan, dtype=values.dtype)
+        cube[self.day[::-1], self.slot[::-1]] = values[::-1]  # backwards: the first pass of a repeated hour stays
+        return cube
+
+    def to_steps(self, cube: np.ndarray, first_day: int = 0) -> np.ndarray:
+        """(day, slot, ...) -> (time, ...) for the days from `first_day` on."""
+        chosen = self.steps_from(first_day)
+        return np.asarray(cube[self.day[chosen] - first_day, self.slot[chosen]])
+
+    def steps_from(self, first_day: int) -> slice:
+        """Steps of the days from position `first_day` on."""
+        return slice(int(np.searchsorted(self.day, first_day)), None)
+
+    def issue_times(self, issue: dt.time) -> pd.DatetimeIndex:
+        """UTC instant at which the forecast for each local day is issued: `issue` of the day before."""
+        evenings = [dt.datetime.combine(day - dt.timedelta(days=1), issue) for day in self.dates]
+        return pd.DatetimeIndex([utc_of_local(moment, self.axis.zone) for moment in evenings]).as_unit("ns")
+
+    def slots_known_at(self, issue: dt.time) -> int:
+        """Slots of the issue day that have ended by the wall clock at issue."""
+        since_midnight = dt.datetime.combine(dt.date.min, issue) - dt.datetime.combine(dt.date.min, dt.time())
+        return int(since_midnight / self.axis.step)
+
+
+def holiday_flags(dates: tuple[dt.date, ...], zone: str) -> np.ndarray:
+    """Whether each local day is a national holiday, (day,)."""
+    place = PLACES.get(zone)
+    if place is None:
+        return np.zeros(len(dates), dtype=bool)
+    import holidays
+
+    years = {day.year for day in dates}
+    national = holidays.country_holidays(place.country, years=years)
+    return np.array([day in national for day in dates])
+
+
+def free_day_flags(dates: tuple[dt.date, ...], zone: str) -> np.ndarray:
+    """Whether each local day is a weekend day or a holiday, (day,)."""
+    weekend = np.array([day.weekday() >= 5 for day in dates])
+    return np.asarray(weekend | holiday_flags(dates, zone))
+
+
+def sun_elevation_degree(axis: TimeAxis) -> np.ndarray:
+    """Elevation of the sun at the middle of each step, (time,); NaN for a zone without a place. [°]"""
+    place = PLACES.get(axis.zone)
+    if place is None:
+        return np.full(axis.length, np.nan)
+    sun = solar_position(axis.times + axis.step / 2, place.latitude_degree, place.longitude_degree)
+    return np.asarray(np.degrees(np.arcsin(sun.cos_zenith)))

@@ -1,0 +1,224 @@
+r"""Network limits as rows of a linear program, with room for forecast errors.
+
+Every limit is one inequality :math:`w \cdot (p - p_{ref}) \le room`, where p is the power
+of the flexible assets at each bus. The room is measured by AC power flow of all
+forecast paths at the present schedule :math:`p_{ref}`; its quantile over the paths is what the
+schedule may use, so that the limit holds in the demanded share of them. Four limits
+stand side by side:
+
+    forward   P <= sqrt(S² - Q²) of a branch        w = dP/dp
+    reverse  -P <= sqrt(S² - Q²) of a branch        w = -dP/dp
+    high     v² <= v_max² of a bus                  w = dv²/dp / scale
+    low     -v² <= -v_min² of a bus                 w = -dv²/dp / scale
+
+Voltage is squared because the response is straighter there. Its scale is the largest
+response of the bus, so that every room is a power: what would have to move at the
+most effective bus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gridtwin.data.profiles import Profiles
+from gridtwin.grid.twin import GridTwin
+from gridtwin.operate.sensitivity import linear_response
+
+LOADING_TOLERANCE_PERCENT = 0.5
+"""Loading above its limit that a certified schedule may still show. [%]"""
+VOLTAGE_TOLERANCE_PU = 1e-3
+"""Voltage outside its limit that a certified schedule may still show. [pu]"""
+SMALLEST_WEIGHT = 0.01
+"""Weights below this share of a row's largest one are left to the AC rounds: they are losses, not paths."""
+SMALLEST_RESPONSE = 1e-6
+"""Squared voltage per power below which no flexible asset can help a bus. [1/MW]"""
+GUARD_LOADING = 0.05
+"""Room that a row may lack to binding and still enter, as a share of the rating: the AC rounds may take it. [-]"""
+GUARD_VOLTAGE_PU = 2e-3
+"""The same for voltages. [pu]"""
+
+
+@dataclass(frozen=True)
+class NetworkLimits:
+    """All limits of a network, two per branch and two per bus.
+
+    Parameters
+    ----------
+    table : DataFrame, (limit,)
+        Columns `asset`, `kind` (line, trafo, …, bus), `side`.
+    weight : ndarray, (limit, bus)
+        Change of the limited quantity per consumption at each flexible bus. [-]
+    scale : ndarray, (limit,)
+        Limited quantity per room: 1 for branches, squared voltage per power for buses. [1] or [1/MW]
+    tolerance_mw, guard_mw : ndarray, (limit,)
+        Room that a certified schedule may lack; room within which a row enters. [MW]
+    """
+
+    table: pd.DataFrame
+    weight: np.ndarray
+    scale: np.ndarray
+    tolerance_mw: np.ndarray
+    guard_mw: np.ndarray
+
+
+def find_network_limits(twin: GridTwin, profiles_at_base: Profiles, buses: list[str]) -> NetworkLimits:
+    """Limits of every branch and bus with their response to consumption at `buses`.
+
+    Parameters
+    ----------
+    twin : GridTwin
+        Ratings and voltage limits.
+    profiles_at_base : Profiles
+        One step: the operating point at which the response is taken.
+    buses : list of str
+        Buses of flexible assets, the columns of `weight`.
+    """
+    dp_branch, dv2 = linear_response(twin, profiles_at_base, buses)
+    scale = np.abs(dv2).max(axis=1, initial=0.0, where=np.isfinite(dv2))
+    usable = np.where(scale > SMALLEST_RESPONSE, scale, np.inf)
+    weight = np.vstack([dp_branch, -dp_branch, dv2 / usable[:, None], -dv2 / usable[:, None]])
+    rated = np.nan_to_num(twin.branches["s_rated_mva"].to_numpy(dtype=float))
+    voltage_mw = 2 / usable
+    return NetworkLimits(
+        _label_limits(twin),
+        _drop_small(np.nan_to_num(weight)),
+        np.concatenate([np.ones(2 * len(rated)), usable, usable]),
+        np.concatenate(
+            [np.tile(LOADING_TOLERANCE_PERCENT / 100 * rated, 2), np.tile(VOLTAGE_TOLERANCE_PU * voltage_mw, 2)]
+        ),
+        np.concatenate([np.tile(GUARD_LOADING * rated, 2), np.tile(GUARD_VOLTAGE_PU * voltage_mw, 2)]),
+    )
+
+
+def _label_limits(twin: GridTwin) -> pd.DataFrame:
+    branches, buses = twin.branches.index.astype(str), twin.buses.index.astype(str)
+    elements = twin.branches["element"].to_list()
+    parts = [
+        pd.DataFrame({"asset": branches, "kind": elements, "side": "forward"}),
+        pd.DataFrame({"asset": branches, "kind": elements, "side": "reverse"}),
+        pd.DataFrame({"asset": buses, "kind": "bus", "side": "high"}),
+        pd.DataFrame({"asset": buses, "kind": "bus", "side": "low"}),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _drop_small(weight: np.ndarray) -> np.ndarray:
+    largest = np.abs(weight).max(axis=1, initial=0.0)
+    return np.where(np.abs(weight) >= SMALLEST_WEIGHT * largest[:, None], weight, 0.0)
+
+
+def may_fail(paths: int, confidence: float) -> int:
+    """Number of paths in which a limit may be exceeded.
+
+    Examples
+    --------
+    >>> may_fail(50, 0.9)
+    5
+    """
+    return min(paths - 1, int(np.floor((1 - confidence) * paths + 1e-9)))
+
+
+def measure_room(twin: GridTwin, flow: xr.Dataset, limits: NetworkLimits, confidence: float) -> np.ndarray:
+    """Room to each limit that all but the allowed number of paths have. (limit, time) [MW]
+
+    Negative where a limit is exceeded, infinite where there is none. Steps without
+    a solution are left out here and counted by the certificate.
+    """
+    forward, reverse = _branch_rooms(twin, flow)
+    high, low = _voltage_rooms(twin, flow)
+    allowed = may_fail(flow.sizes["path"], confidence)
+    rooms = [*_both_quantiles(forward, reverse, allowed), *_both_quantiles(high, low, allowed)]
+    return np.asarray(np.concatenate([room.T for room in rooms]) / limits.scale[:, None])
+
+
+def _branch_rooms(twin: GridTwin, flow: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Room of forward and of reverse active power. (path, time, branch) [MW]
+
+    The capacity at the AC point is the apparent power scaled to the limit of the
+    loading: loading is by current at the more loaded end, so voltage and losses are in it.
+    """
+    p_mw, q_mvar = flow["p_branch_mw"].to_numpy(), flow["q_branch_mvar"].to_numpy()
+    loading, s_mva = flow["loading_percent"].to_numpy(), np.hypot(p_mw, q_mvar)
+    allowed = twin.branches["max_loading_percent"].to_numpy(dtype=float)
+    rated = twin.branches["s_rated_mva"].to_numpy(dtype=float) * allowed / 100
+    flows = loading > 1e-6
+    capacity = np.where(flows, s_mva * allowed / np.where(flows, loading, 1.0), rated)
+    box = np.sqrt(np.maximum(capacity**2 - q_mvar**2, 0.0)) - np.maximum(np.abs(q_mvar) - capacity, 0.0)
+    return _open_ended(box - p_mw), _open_ended(box + p_mw)
+
+
+def _voltage_rooms(twin: GridTwin, flow: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Room of squared voltage to both limits. (path, time, bus) [pu²]"""
+    squared = flow["vm_pu"].to_numpy() ** 2
+    high = twin.buses["vm_max_pu"].to_numpy(dtype=float) ** 2 - squared
+    return _open_ended(high), _open_ended(squared - twin.buses["vm_min_pu"].to_numpy(dtype=float) ** 2)
+
+
+def _open_ended(room: np.ndarray) -> np.ndarray:
+    """No rating, no supply or no solution: no limit."""
+    return np.where(np.isnan(room), np.inf, room)
+
+
+def _both_quantiles(one: np.ndarray, other: np.ndarray, allowed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The room that all but `allowed` paths have on each side; a path failing on one side is spent for the other."""
+    failing_one, failing_other = (one < 0).sum(axis=0), (other < 0).sum(axis=0)
+    return (
+        _smallest(one, np.maximum(allowed - failing_other, 0)),
+        _smallest(other, np.maximum(allowed - failing_one, 0)),
+    )
+
+
+def _smallest(room: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The value with `rank` smaller ones along paths. (time, …)"""
+    return np.asarray(np.take_along_axis(np.sort(room, axis=0), rank[np.newaxis], axis=0)[0])
+
+
+def can_bind(
+    limits: NetworkLimits, room_mw: np.ndarray, p_ref_mw: np.ndarray, *, p_min_mw: np.ndarray, p_max_mw: np.ndarray
+) -> np.ndarray:
+    """Whether the devices at all buses together could use up the room. (limit, time)
+
+    Parameters
+    ----------
+    room_mw : ndarray, (limit, time)
+        Room at the reference schedule. [MW]
+    p_ref_mw, p_min_mw, p_max_mw : ndarray, (bus, time)
+        Flexible power at each bus: reference and reachable band. [MW]
+    """
+    rising, falling = np.maximum(limits.weight, 0), np.minimum(limits.weight, 0)
+    reach_mw = rising @ (p_max_mw - p_ref_mw) + falling @ (p_min_mw - p_ref_mw)
+    return np.asarray(reach_mw > room_mw - limits.guard_mw[:, None])
+
+
+@dataclass(frozen=True)
+class LimitRows:
+    """The limits that can bind, row by row, in kW.
+
+    Parameters
+    ----------
+    limit, step : ndarray, (row,)
+        Position in the table of limits and on the time axis.
+    labels : list of (asset, side, step)
+        Names of the rows in the model.
+    weights : list of {bus: weight}
+        Weights of the buses in each row. [-]
+    """
+
+    limit: np.ndarray
+    step: np.ndarray
+    labels: list[tuple[str, str, int]]
+    weights: list[dict[str, float]]
+
+
+def select_rows(limits: NetworkLimits, chosen: np.ndarray, buses: list[str]) -> LimitRows:
+    """Rows of the chosen (limit, time) pairs."""
+    limit, step = np.nonzero(chosen)
+    names = limits.table[["asset", "side"]].to_numpy(dtype=str)
+    labels = [(str(names[k, 0]), str(names[k, 1]), int(t)) for k, t in zip(limit, step, strict=True)]
+    used = {k: limits.weight[k] for k in np.unique(limit).tolist()}
+    weights = {k: {buses[b]: float(row[b]) for b in np.flatnonzero(row)} for k, row in used.items()}
+    return LimitRows(limit, step, labels, [weights[k] for k in limit.tolist()])

@@ -1,0 +1,382 @@
+"""One day: successive rounds of linear program and AC power flow until both agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gridtwin.grid.twin import GridTwin
+from gridtwin.operate.dispatch import apply_schedule
+from gridtwin.optimize.certificate import LimitCheck, RunFlow, check_limits
+from gridtwin.optimize.flexible_assets import KW_PER_MW, CarriedState, FlexibleAsset, build_day_assets
+from gridtwin.optimize.model import DayProblem, build_flexibility_model
+from gridtwin.optimize.network_limits import (
+    NetworkLimits,
+    can_bind,
+    find_network_limits,
+    measure_room,
+    select_rows,
+)
+from gridtwin.optimize.schedule import (
+    DayPlan,
+    build_schedule,
+    explain_steps,
+    find_caps,
+    list_breaches,
+    list_discomfort,
+    list_unserved,
+    mark_caps,
+    read_plan,
+)
+from gridtwin.optimize.solve import PersistentSolver, Solution
+from gridtwin.scenario import Flexibility
+from gridtwin.time_axis import TimeAxis
+
+FREE_ROUNDS = 2
+"""Rounds in which a limit may regain room; later ones only tighten, so that the rounds settle."""
+SIMULTANEOUS_KW = 1e-3
+"""Charging and discharging at once above this burns energy. [kW]"""
+BINDING_KW = 1e-3
+"""A network row with less room than this binds. [kW]"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that is the same on all days; (time, …) over the whole axis."""
+
+    twin: GridTwin
+    forecast: xr.Dataset
+    chosen: pd.DataFrame
+    axis: TimeAxis
+    p_base_mw: np.ndarray
+    price_eur_per_mwh: np.ndarray
+    inflexible_mw: np.ndarray
+    q_per_p: np.ndarray
+    sessions: pd.DataFrame
+    settings: Flexibility
+    run_flow: RunFlow
+
+    @property
+    def buses(self) -> list[str]:
+        """Buses of flexible assets, in the order of the assets."""
+        return list(dict.fromkeys(self.chosen["bus"].astype(str)))
+
+    @property
+    def at_bus(self) -> np.ndarray:
+        """1 where an asset is at a bus. (bus, asset)"""
+        return np.array([[bus == own for own in self.chosen["bus"]] for bus in self.buses], dtype=float)
+
+
+@dataclass(frozen=True)
+class Day:
+    """One local day of a study, with every flexible asset as it stands."""
+
+    study: Study
+    where: slice
+    axis: TimeAxis
+    assets: tuple[FlexibleAsset, ...]
+
+    @property
+    def p_base_kw(self) -> np.ndarray:
+        """(time, asset)"""
+        return KW_PER_MW * self.study.p_base_mw[self.where]
+
+    def at_buses_mw(self, p_kw: np.ndarray) -> np.ndarray:
+        """Flexible power at each bus from that of each asset, (time, asset) to (bus, time). [MW]"""
+        return np.asarray(self.study.at_bus @ p_kw.T / KW_PER_MW)
+
+    def band_kw(self, name: str) -> np.ndarray:
+        """`p_min_kw` or `p_max_kw` of all assets. (time, asset)"""
+        return np.column_stack([getattr(asset, name) for asset in self.assets])
+
+    def run_paths(self, p_kw: np.ndarray) -> tuple[xr.Dataset, xr.Dataset]:
+        """Profiles of every forecast path under a plan, and their power flow."""
+        study, nothing = self.study, np.zeros_like(p_kw)
+        plan = build_schedule(
+            study.chosen, self.axis, p_kw=p_kw, p_base_kw=self.p_base_kw, e_kwh=nothing, reason=nothing
+        )
+        paths = apply_schedule(study.twin, study.forecast.isel(time=self.where), plan, q_per_p=study.q_per_p)
+        return paths, study.run_flow(study.twin, paths)
+
+
+@dataclass(frozen=True)
+class AcRound:
+    """A plan and what AC power flow says about it.
+
+    Parameters
+    ----------
+    plan : DayPlan
+        The solution.
+    check : LimitCheck
+        AC power flow of all paths.
+    ceiling_mw : ndarray, (limit, time)
+        Ceilings that the power flow found; those of the model may be lower. [MW]
+    missing_mw : ndarray, (limit, time)
+        Room that the plan lacks beyond what it admits as a breach; positive is missing. [MW]
+    binding : ndarray of bool, (limit, time)
+        Network rows without room left.
+    lp_error_mw : ndarray, (limit, time)
+        Room found minus room planned on binding rows, 0 on all others. [MW]
+    """
+
+    plan: DayPlan
+    check: LimitCheck
+    ceiling_mw: np.ndarray
+    missing_mw: np.ndarray
+    binding: np.ndarray
+    lp_error_mw: np.ndarray
+
+
+@dataclass(frozen=True)
+class PlannedDay:
+    """The outcome of one day: plan, reasons (time, asset), AC check, rows of unmet wishes, and how it went."""
+
+    plan: DayPlan
+    reason: np.ndarray
+    check: LimitCheck
+    unmet: list[dict[str, Any]]
+    converged: bool
+    lp_error: tuple[float, float]
+    solves: list[dict[str, Any]] = field(default_factory=list)
+
+
+def open_day(study: Study, where: slice, carried: CarriedState) -> Day:
+    """One day of a study from its steps and the state it begins with."""
+    axis = replace(study.axis, start=study.axis.times[where.start], length=where.stop - where.start)
+    assets = build_day_assets(
+        study.chosen, axis, study.p_base_mw[where], sessions=study.sessions, carried=carried, settings=study.settings
+    )
+    return Day(study, where, axis, assets)
+
+
+def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
+    """Optimise one day and certify it.
+
+    Parameters
+    ----------
+    day : Day
+        What to plan.
+    last_day : bool
+        Whether energy that a car still lacks as the day ends is lost to the study.
+    """
+    study = day.study
+    p_ref_kw, paths, flow = _find_reference(day)
+    limits = find_network_limits(study.twin, _operating_point(paths, flow), study.buses)
+    room_mw = measure_room(study.twin, flow, limits, study.settings.confidence)
+    rounds = AcRounds(day, limits, room_mw, p_ref_kw=p_ref_kw)
+    best, converged = rounds.run()
+    return PlannedDay(
+        plan=best.plan,
+        reason=_explain(day, limits, best),
+        check=best.check,
+        unmet=_list_unmet(day, limits, best, last_day),
+        converged=converged,
+        lp_error=_lp_error(study.twin, limits, best.lp_error_mw),
+        solves=rounds.log,
+    )
+
+
+def check_day_without_flexibility(day: Day) -> PlannedDay:
+    """The AC check of a day on which nothing can be moved."""
+    study, nothing = day.study, np.zeros((day.axis.length, 0))
+    _, flow = day.run_paths(nothing)
+    check = check_limits(study.twin, flow, study.settings.confidence)
+    plan = DayPlan(nothing, nothing, CarriedState(), np.zeros(0), {}, {}, {})
+    unresponsive = np.full(len(study.twin.buses), np.inf)
+    unmet = list_breaches(study.twin, check, unresponsive, study.settings, step=day.axis.step)
+    return PlannedDay(plan, nothing.astype(str), check, unmet, True, (0.0, 0.0))
+
+
+class AcRounds:
+    """Successive linearisation: solve, check by AC power flow, correct the ceilings, solve again.
+
+    A ceiling is the largest weighted flexible power of a limit and step; it is exact
+    at the schedule of the last AC power flow. What the paths do not follow (a heat pump
+    that is off already, feed-in below its cap) and what the straight line misses comes
+    out as missing room and moves the ceiling.
+
+    Parameters
+    ----------
+    day : Day
+        What to plan.
+    limits : NetworkLimits
+        Limits and their response.
+    room_mw : ndarray, (limit, time)
+        Room at the reference. [MW]
+    p_ref_kw : ndarray, (time, asset)
+        The plan at which the room was measured. [kW]
+    """
+
+    def __init__(self, day: Day, limits: NetworkLimits, room_mw: np.ndarray, *, p_ref_kw: np.ndarray) -> None:
+        self.day, self.limits = day, limits
+        self.log: list[dict[str, Any]] = []
+        p_ref_mw, p_min_mw, p_max_mw = (
+            day.at_buses_mw(p_kw) for p_kw in (p_ref_kw, day.band_kw("p_min_kw"), day.band_kw("p_max_kw"))
+        )
+        self.ceiling_mw = room_mw + limits.weight @ p_ref_mw
+        self.in_model = can_bind(limits, room_mw, p_ref_mw, p_min_mw=p_min_mw, p_max_mw=p_max_mw)
+        self.capped = np.zeros(day.p_base_kw.shape, dtype=bool)
+        self._build()
+
+    def run(self) -> tuple[AcRound, bool]:
+        """The round in which plan and power flow agree, else the one that lacks least; and whether they agree."""
+        best: AcRound | None = None
+        for number in range(1, self.day.study.settings.certificate_rounds + 1):
+            present = self._one_round(number)
+            if self._agrees(present, number):
+                return present, True
+            if best is None or self._lack(present) < self._lack(best):
+                best = present
+            self._learn(present, number)
+        assert best is not None  # at least one round is run
+        return best, False
+
+    def _build(self) -> None:
+        """Model and solver for the rows chosen so far."""
+        study, day = self.day.study, self.day
+        self.rows = select_rows(self.limits, self.in_model, study.buses)
+        self.problem = DayProblem(
+            hours_per_step=day.axis.hours_per_step,
+            assets=day.assets,
+            buses=study.buses,
+            rows=self.rows,
+            room_kw=self._room_kw(),
+            price_eur_per_kwh=study.price_eur_per_mwh[day.where] / KW_PER_MW,
+            inflexible_kw=KW_PER_MW * study.inflexible_mw[day.where],
+            settings=study.settings,
+        )
+        self.model = build_flexibility_model(self.problem)
+        self.solver = PersistentSolver(self.model, time_limit_seconds=study.settings.time_limit_seconds)
+
+    def _room_kw(self) -> np.ndarray:
+        return np.asarray(KW_PER_MW * self.ceiling_mw[self.rows.limit, self.rows.step])
+
+    def _one_round(self, number: int) -> AcRound:
+        """Solve, run the power flow of all paths, and compare."""
+        study, day = self.day.study, self.day
+        solution = solve_without_burning(self.solver, self.model)
+        plan = read_plan(self.model, solution, self.problem)
+        self.capped |= find_caps(day.assets, plan.p_kw)
+        plan = replace(plan, p_kw=mark_caps(day.assets, plan.p_kw, self.capped))
+        _, flow = day.run_paths(plan.p_kw)
+        check = check_limits(study.twin, flow, study.settings.confidence)
+        present = self._compare(plan, check, measure_room(study.twin, flow, self.limits, study.settings.confidence))
+        self._note(number, solution, check)
+        return present
+
+    def _compare(self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray) -> AcRound:
+        admitted_mw = np.zeros_like(room_mw)
+        admitted_mw[self.rows.limit, self.rows.step] = plan.over_kw / KW_PER_MW
+        load_mw = self.limits.weight @ self.day.at_buses_mw(plan.p_kw)
+        planned_mw = np.where(self.in_model, self.ceiling_mw - load_mw, np.inf)
+        binding = planned_mw < BINDING_KW / KW_PER_MW
+        error_mw = np.subtract(room_mw, planned_mw, out=np.zeros_like(room_mw), where=binding)
+        return AcRound(plan, check, room_mw + load_mw, -room_mw - admitted_mw, binding, error_mw)
+
+    def _agrees(self, present: AcRound, number: int) -> bool:
+        """Whether no room is missing and, in the first rounds, no room was given away."""
+        tolerance_mw = self.limits.tolerance_mw[:, None]
+        wasted = (present.lp_error_mw > 2 * tolerance_mw).any() and number < FREE_ROUNDS
+        return not (wasted or present.check.unsolved.any() or (present.missing_mw > tolerance_mw).any())
+
+    def _lack(self, present: AcRound) -> float:
+        """Largest missing room in units of its tolerance; steps without a solution are worse than any."""
+        tolerance_mw = np.maximum(self.limits.tolerance_mw[:, None], 1e-12)
+        return float((present.missing_mw / tolerance_mw).max(initial=0.0)) + 1e9 * int(present.check.unsolved.sum())
+
+    def _learn(self, present: AcRound, number: int) -> None:
+        """Correct the ceilings; a limit that was thought harmless and is not joins the model."""
+        regained = present.ceiling_mw if number < FREE_ROUNDS else np.minimum(self.ceiling_mw, present.ceiling_mw)
+        # without a solution there is no room to measure: take a step back
+        back_mw = self.ceiling_mw - 4 * self.limits.guard_mw[:, None]
+        self.ceiling_mw = np.where(present.check.unsolved > 0, back_mw, regained)
+        surprising = (present.missing_mw > self.limits.tolerance_mw[:, None]) & ~self.in_model
+        if surprising.any():
+            self.in_model = self.in_model | surprising
+            self._build()
+            return
+        self.model.limit_room_kw.store_values(dict(zip(self.rows.labels, self._room_kw().tolist(), strict=True)))
+        self.solver.set_upper(self.model.network_limit, self._room_kw())
+
+    def _note(self, number: int, solution: Solution, check: LimitCheck) -> None:
+        self.log.append(
+            {
+                "day": str(self.day.axis.local_times[0].date()),
+                "round": number,
+                "status": solution.status,
+                "objective_eur": solution.objective_eur,
+                "network_rows": len(self.rows.labels),
+                "loading_violation_percent": max(0.0, float(check.loading_excess_percent.max(initial=0.0))),
+                "voltage_violation_pu": max(0.0, float(check.vm_excess_pu.max(initial=0.0))),
+            }
+        )
+
+
+def solve_without_burning(solver: PersistentSolver, model: Any) -> Solution:
+    """Solve; where a battery charges and discharges at once, forbid it on that step and solve again.
+
+    A negative price is known beforehand, but a full network makes burning energy
+    attractive too: cheaper than curtailing.
+    """
+    while True:
+        solution = solver.solve()
+        charge, discharge = (solution.values_of(part) for part in (model.battery_charge_kw, model.battery_discharge_kw))
+        burning = [key for key in charge if min(charge[key], discharge[key]) > SIMULTANEOUS_KW]
+        free = [model.battery_mode[key] for key in burning if not solver.is_integer(model.battery_mode[key])]
+        if not free:
+            return solution
+        solver.set_integer(free)
+
+
+def _find_reference(day: Day) -> tuple[np.ndarray, xr.Dataset, xr.Dataset]:
+    """Plan to start from, its paths and their power flow: the base, or where that collapses no flexible consumption."""
+    paths, flow = day.run_paths(day.p_base_kw)
+    if not (flow["status"] != 0).any():
+        return day.p_base_kw, paths, flow
+    without = np.minimum(day.p_base_kw, 0.0)
+    return without, *day.run_paths(without)
+
+
+def _operating_point(profiles: xr.Dataset, flow: xr.Dataset) -> xr.Dataset:
+    """Mean over the paths at the step with the largest mean loading: there the response matters most."""
+    solved = (flow["status"].to_numpy() == 0).all(axis=0)
+    loading = np.nan_to_num(flow["loading_percent"].to_numpy()).mean(axis=0).max(axis=1, initial=0.0)
+    heaviest = int(np.where(solved, loading, -1.0).argmax())
+    return profiles[["p_mw", "q_mvar"]].isel(time=[heaviest]).mean("path", keep_attrs=True)
+
+
+def _explain(day: Day, limits: NetworkLimits, best: AcRound) -> np.ndarray:
+    moved_by = (limits.weight != 0).T.astype(float) @ best.binding.astype(float) > 0
+    return explain_steps(
+        day.assets,
+        best.plan.p_kw,
+        best.plan.e_kwh,
+        binding=(day.study.at_bus.T @ moved_by > 0).T,
+        settings=day.study.settings,
+        hours=day.axis.hours_per_step,
+    )
+
+
+def _list_unmet(day: Day, limits: NetworkLimits, best: AcRound, last_day: bool) -> list[dict[str, Any]]:
+    study = day.study
+    scale = limits.scale[-len(study.twin.buses) :]
+    return [
+        *list_unserved(day.assets, best.plan, day.axis, study.settings, last_day=last_day),
+        *list_discomfort(day.assets, best.plan, day.axis, study.settings),
+        *list_breaches(study.twin, best.check, scale, study.settings, step=day.axis.step),
+    ]
+
+
+def _lp_error(twin: GridTwin, limits: NetworkLimits, error_mw: np.ndarray) -> tuple[float, float]:
+    """Largest planning error of binding branch and bus rows. [% of rating], [pu]"""
+    rated = np.tile(twin.branches["s_rated_mva"].to_numpy(dtype=float), 2)
+    worst = np.abs(error_mw).max(axis=1, initial=0.0)
+    branch, bus = (
+        worst[: len(rated)] / rated * 100,
+        worst[len(rated) :] * np.nan_to_num(limits.scale[len(rated) :], posinf=0),
+    )
+    return float(np.nan_to_num(branch).max(initial=0.0)), float(bus.max(initial=0.0) / 2)

@@ -1,0 +1,65 @@
+"""Two runs side by side: what was asked differently, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gridtwin.report.results import CASES
+
+if TYPE_CHECKING:
+    from gridtwin.report.run_folder import RunFolder
+
+COLUMNS = ["what", "case", "first", "second", "difference", "unit"]
+
+
+def compare_runs(first: RunFolder, second: RunFolder) -> pd.DataFrame:
+    """Inputs that differ, then every key figure of both runs.
+
+    Returns
+    -------
+    DataFrame
+        `what`, `case`, `first`, `second`, `difference` (second - first, of
+        numbers), `unit`. Inputs are `scenario.<key>` or `input file <name>`;
+        the energy of the computing is among the figures, as it is measured anew.
+    """
+    rows = [*_input_rows(first.about, second.about), *_figure_rows(first, second)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _input_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Scenario keys, input files and the library version that differ."""
+    for part, name in (("scenario", "scenario."), ("inputs_sha256", "input file "), ("versions", "version of ")):
+        one, other = dict(_leaves(first[part])), dict(_leaves(second[part]))
+        for key in dict.fromkeys([*one, *other]):
+            if one.get(key) != other.get(key):
+                yield (f"{name}{key}", "", _shown(one.get(key)), _shown(other.get(key)), None, "")
+
+
+def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of every leaf."""
+    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
+    for key, value in pairs:
+        inner = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) or (isinstance(value, list) and value):
+            yield from _leaves(value, inner)
+        else:
+            yield inner, value
+
+
+def _shown(value: Any) -> Any:
+    """Hashes are cut to what tells them apart; a key that is not there is said to be so."""
+    if value is None:
+        return "not given"
+    return value[:12] if isinstance(value, str) and len(value) == 64 else value
+
+
+def _figure_rows(first: RunFolder, second: RunFolder) -> Iterator[tuple[Any, ...]]:
+    one, other = (run.table("summary").set_index(["name", "case"]) for run in (first, second))
+    for key in dict.fromkeys([*one.index, *other.index]):
+        values = [float(table.loc[key, "value"]) if key in table.index else None for table in (one, other)]
+        difference = values[1] - values[0] if values[0] is not None and values[1] is not None else None
+        unit = (one if key in one.index else other).loc[key, "unit"]
+        yield (key[0], CASES.get(key[1], key[1]), *values, difference, unit)

@@ -1,0 +1,174 @@
+"""Key figures: one row each with value, unit, and whether it was measured, estimated, assumed or calculated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gridtwin.report.results import StudyResults, ordered_cases
+from gridtwin.report.statistics import mean_over_paths, quantiles_over_paths, with_path
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One row of the summary; `case` is empty where a figure belongs to the whole study."""
+
+    name: str
+    case: str
+    value: float
+    unit: str
+    kind: str
+    where: str = ""
+
+
+def build_key_figures(results: StudyResults) -> pd.DataFrame:
+    """Summary table: name, case, value, unit, kind, where."""
+    rows = [
+        *(figure for case in ordered_cases(results.power_flows) for figure in _network_figures(results, case)),
+        *_unmet_figures(results.unmet),
+        *_certificate_figures(results.certificate),
+        *_number_rows("balancing: ", results.balancing.totals if results.balancing else {}),
+        *_energy_figures(results),
+    ]
+    return pd.DataFrame([asdict(row) for row in rows], columns=list(KeyFigure.__dataclass_fields__))
+
+
+def read_key_figures(summary: pd.DataFrame) -> list[KeyFigure]:
+    """Rows of a summary table as objects."""
+    columns = [summary[name].tolist() for name in KeyFigure.__dataclass_fields__]
+    return [KeyFigure(*values) for values in zip(*columns, strict=True)]
+
+
+def _network_figures(results: StudyResults, case: str) -> Iterator[KeyFigure]:
+    """Loading, voltage, hours over a limit, losses and upstream energy of one case."""
+    flow, twin = results.power_flows[case], results.twin
+    hours = _hours_per_step(flow)
+    kind = "estimated" if case.startswith("forecast") else "calculated"
+    loading, voltage = with_path(flow["loading_percent"]), with_path(flow["vm_pu"])
+    yield _extreme("highest branch loading", loading, 0.95, case=case, kind=kind, unit="%")
+    yield _extreme("lowest voltage", voltage, 0.05, case=case, kind=kind, unit="pu")
+    yield _extreme("highest voltage", voltage, 0.95, case=case, kind=kind, unit="pu")
+    over = _over_limits(twin.branches, twin.buses, loading, voltage)
+    risk = 100 * float(over.any(axis=1).mean())
+    yield KeyFigure("probability of a limit violation in the study", case, risk, "%", kind)
+    yield KeyFigure("hours with a limit violated", case, float(over.sum(axis=1).mean()) * hours, "h", kind)
+    losses = with_path(flow["p_loss_mw"]).to_numpy()
+    yield KeyFigure("losses", case, float(np.nansum(mean_over_paths(losses))) * hours, "MWh", kind)
+    yield from _upstream_figures(results, flow, case, kind)
+
+
+def _upstream_figures(results: StudyResults, flow: xr.Dataset, case: str, kind: str) -> Iterator[KeyFigure]:
+    """Exchange with the upstream network; import positive."""
+    power = with_path(flow["p_slack_mw"]).to_numpy()
+    mean = mean_over_paths(power)
+    hours = _hours_per_step(flow)
+    peak = float(np.nanmax(quantiles_over_paths(power, (0.95,))))
+    yield KeyFigure("highest import from upstream", case, 1e3 * peak, "kW", kind)
+    yield KeyFigure("energy from upstream", case, float(np.nansum(mean)) * hours, "MWh", kind)
+    if results.prices is not None:
+        price = results.prices["price_eur_per_mwh"]
+        value = float(np.nansum(mean * price.sel(time=flow["time"].to_numpy()).to_numpy())) * hours
+        price_kind = str(results.prices.attrs.get("kind", price.attrs.get("kind", kind)))
+        weakest = "assumed" if price_kind == "assumed" else kind
+        yield KeyFigure("day-ahead value of energy from upstream", case, value, "EUR", weakest)
+
+
+def _hours_per_step(flow: xr.Dataset) -> float:
+    times = flow["time"].to_numpy()
+    return float((times[1] - times[0]) / np.timedelta64(1, "h"))
+
+
+def _extreme(name: str, values: xr.DataArray, quantile: float, *, case: str, kind: str, unit: str) -> KeyFigure:
+    """Worst over time and elements of a quantile over paths; low quantiles look for the smallest."""
+    band = quantiles_over_paths(values.to_numpy(), (quantile,))[0]
+    filled = np.where(np.isfinite(band), band, -np.inf if quantile > 0.5 else np.inf)
+    place = int(filled.argmax() if quantile > 0.5 else filled.argmin())
+    step, item = np.unravel_index(place, band.shape)
+    label = str(values[values.dims[-1]].to_numpy()[item])
+    stamp = pd.Timestamp(values["time"].to_numpy()[step])
+    return KeyFigure(name, case, float(band[step, item]), unit, kind, f"{label} at {stamp:%Y-%m-%d %H:%M} UTC")
+
+
+def _over_limits(
+    branches: pd.DataFrame, buses: pd.DataFrame, loading: xr.DataArray, voltage: xr.DataArray
+) -> np.ndarray:
+    """Whether anything is over a planning limit, (path, time); NaN is never over."""
+    # imported here: a finished run is rendered without loading the network library
+    from gridtwin.operate.congestion import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
+
+    limit = branches["max_loading_percent"].reindex(loading["branch"].to_numpy()).to_numpy(dtype=float)
+    low, high = buses[["vm_min_pu", "vm_max_pu"]].reindex(voltage["bus"].to_numpy()).to_numpy(dtype=float).T
+    v = voltage.to_numpy()
+    over = (loading.to_numpy() > limit + LOADING_TOLERANCE_PERCENT).any(axis=-1)
+    return np.asarray(over | ((v < low - VOLTAGE_TOLERANCE_PU) | (v > high + VOLTAGE_TOLERANCE_PU)).any(axis=-1))
+
+
+def _unmet_figures(unmet: pd.DataFrame) -> Iterator[KeyFigure]:
+    """Amount of each kind of unmet wish, and their price."""
+    if not len(unmet):
+        return
+    for (what, unit), rows in unmet.groupby(["what", "unit"], sort=True):
+        yield KeyFigure(f"unmet: {what}", "forecast_scheduled", float(rows["amount"].sum()), str(unit), "calculated")
+    yield KeyFigure("price of unmet wishes", "forecast_scheduled", float(unmet["cost_eur"].sum()), "EUR", "assumed")
+
+
+def _certificate_figures(certificate: Mapping[str, Any]) -> Iterator[KeyFigure]:
+    yield from _number_rows("certificate: ", certificate, case="forecast_scheduled")
+
+
+def _number_rows(prefix: str, values: Mapping[str, Any], *, case: str = "") -> Iterator[KeyFigure]:
+    """A row for every number; the unit is the last part of its name."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            continue
+        words, unit = split_unit(name)
+        yield KeyFigure(f"{prefix}{words}", case, float(value), unit, "calculated")
+
+
+UNITS = {
+    "eur_per_mwh": "EUR/MWh",
+    "mwh": "MWh",
+    "kwh": "kWh",
+    "mw": "MW",
+    "kw": "kW",
+    "eur": "EUR",
+    "percent": "%",
+    "pu": "pu",
+    "seconds": "s",
+    "s": "s",
+    "h": "h",
+    "kg": "kg",
+    "g": "g",
+}
+"""Last part of a name -> unit for people."""
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """Words and unit of a name that ends in its unit.
+
+    >>> split_unit("unbalanced_energy_mwh")
+    ('unbalanced energy', 'MWh')
+    """
+    for suffix, unit in UNITS.items():
+        if name.endswith(f"_{suffix}"):
+            return name.removesuffix(f"_{suffix}").replace("_", " "), unit
+    return name.replace("_", " "), "-"
+
+
+def _energy_figures(results: StudyResults) -> Iterator[KeyFigure]:
+    """Energy of the computing, as an interval."""
+    for name in ("kwh_p2_5", "kwh_p50", "kwh_p97_5"):
+        if name in results.energy:
+            quantile = name.removeprefix("kwh_").replace("_", ".")
+            yield KeyFigure(
+                f"energy of this computation, {quantile}",
+                "",
+                float(results.energy[name]),
+                "kWh",
+                str(results.energy.get("kind", "estimated")),
+            )

@@ -1,0 +1,461 @@
+"""`report.html`: one file that opens without a network, readable in a minute."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gridtwin.report import figures
+from gridtwin.report.figure_style import CONFIG, GRID, INK, MUTED, template
+from gridtwin.report.html_table import Column, auto_table, column_title, html_table, number
+from gridtwin.report.key_figures import KeyFigure, read_key_figures
+from gridtwin.report.network_map import map_views
+from gridtwin.report.results import CASES
+from gridtwin.report.verdict import (
+    DIRECTION_WORDS,
+    ELEMENT_WORDS,
+    VerdictLine,
+    build_verdict,
+    certificate_words,
+    hours_words,
+    local_words,
+    percent_words,
+    quantity_words,
+)
+
+if TYPE_CHECKING:
+    from gridtwin.report.run_folder import RunFolder
+
+KeyFigures = dict[tuple[str, str], KeyFigure]
+"""Rows of the summary by name and case."""
+MARKS = {"good": "✓", "watch": "!", "bad": "✕"}
+DARK = {INK: "#e4e9ee", MUTED: "#9aa7b4", GRID: "#2a3540", "#c4ccd4": "#3c4854", "#52606d": "#8b98a5"}
+"""Colours of lines and text in the light scheme -> in the dark one."""
+
+
+@dataclass
+class PageFigures:
+    """Figures met while the page is put together; each becomes one block of JSON."""
+
+    blocks: dict[str, str] = field(default_factory=dict)
+
+    def place(self, views: figures.Views, *, title: str, note: str = "") -> str:
+        """Markup of one figure with its views; nothing where there is nothing to show."""
+        if not views:
+            return ""
+        name = f"figure-{len(self.blocks) + 1}"
+        self.blocks[name] = script_json([_view(label, figure) for label, figure in views.items()])
+        return (
+            f'<p class="figure-title">{escape(title)}</p><p class="figure-note">{escape(note)}</p>'
+            f'<div class="views"></div>'
+            f'<div class="plot" data-figure="{name}" role="img" aria-label="{escape(title)}"></div>'
+        )
+
+    def markup(self) -> str:
+        """All blocks, for the end of the page."""
+        return "\n".join(
+            f'<script type="application/json" id="{name}">{block}</script>' for name, block in self.blocks.items()
+        )
+
+
+def _view(label: str, figure: Any) -> dict[str, Any]:
+    values = json.loads(figure.to_json())
+    values["layout"].pop("template", None)
+    return {"name": label, "data": values["data"], "layout": values["layout"]}
+
+
+def render_page(run: RunFolder) -> str:
+    """The page of a finished run as text, from `run.json` and the tables alone."""
+    from plotly.offline import get_plotlyjs
+
+    drawn = PageFigures()
+    sections = [(title, anchor, body) for title, anchor, make in SECTIONS if (body := make(run, drawn))]
+    main = "".join(
+        f'<section id="{anchor}"><h2>{escape(title)}</h2>{body}</section>' for title, anchor, body in sections
+    )
+    style = {"template": template(), "config": CONFIG, "dark": DARK}
+    parts = {
+        "title": escape(f"{run.about['title']} · gridtwin"),
+        "css": _resource("page.css"),
+        "header": _header(run),
+        "navigation": "".join(f'<a href="#{anchor}">{escape(title)}</a>' for title, anchor, _ in sections),
+        "main": _verdict(build_verdict(run)) + _tiles(run) + main,
+        "footer": _footer(run),
+        "style": script_json(style),
+        "figures": drawn.markup(),
+        "plotly": get_plotlyjs().replace("</script", "<\\/script"),
+        "script": _resource("page.js"),
+    }
+    return Template(_resource("page.html")).substitute(parts)
+
+
+def escape(text: object) -> str:
+    """Text as HTML shows it letter by letter."""
+    return html.escape(str(text), quote=True)
+
+
+def script_json(values: Any) -> str:
+    """JSON that cannot end the script element around it."""
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _resource(name: str) -> str:
+    return files("gridtwin.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _header(run: RunFolder) -> str:
+    about = run.about
+    time, network = about["time"], about["network"]
+    days = [pd.Timestamp(day) for day in time["days"]]
+    span = f"{days[0]:%a %d %b %Y}" + (f" to {days[-1]:%a %d %b %Y}" if len(days) > 1 else "")
+    issued = ", ".join(local_words(stamp) for stamp in time["issue_local"][:1])
+    devices = sum(network["assets"].values())
+    facts = {
+        "Network": network["source"],
+        "Size": f"{network['buses']} buses, {network['branches']} branches, {devices} assets",
+        "Studied": f"{span}, {time['zone']}",
+        "Forecast issued": f"{issued} local time" + (" and each day after" if len(time["issue_local"]) > 1 else ""),
+        "Paths and step": f"{about['forecast']['paths']} paths, {time['step_minutes']:g} min",
+        "Limits": str((about.get("rules") or {}).get("title") or (about.get("rules") or {}).get("name", "")),
+    }
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    return (
+        f'<div class="brand">gridtwin · study report</div><h1>{escape(about["title"])}</h1>'
+        f'<p class="lead">{escape(str(about["description"]).strip())}</p><dl class="facts">{cells}</dl>'
+    )
+
+
+def _verdict(lines: list[VerdictLine]) -> str:
+    rows = (
+        f'<p class="{line.tone}"><span class="mark" aria-hidden="true">{MARKS[line.tone]}</span>'
+        f"<span><b>{escape(line.lead)}:</b> {escape(line.text)}</span></p>"
+        for line in lines
+    )
+    return f'<div class="verdict">{"".join(rows)}</div>'
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A key figure, before and after flexibility."""
+
+    title: str
+    name: str
+    decimals: int
+    unit: str
+    note: str = ""
+
+
+TILES = (
+    Tile("Highest branch loading", "highest branch loading", 0, "%", "95 % of the forecast paths stay below"),
+    Tile(
+        "Risk of exceeding a planning limit",
+        "probability of a limit violation in the study",
+        0,
+        "%",
+        "share of paths, anywhere, any time",
+    ),
+    Tile("Expected time outside limits", "hours with a limit violated", 1, "h", "mean over the forecast paths"),
+    Tile("Lowest voltage", "lowest voltage", 3, "pu", "95 % of the forecast paths stay above"),
+    Tile("Highest import", "highest import from upstream", 0, "kW", "95 % of the forecast paths stay below"),
+    Tile(
+        "Day-ahead value of the supply",
+        "day-ahead value of energy from upstream",
+        2,
+        "EUR",
+        "mean over the forecast paths",
+    ),
+)
+
+
+def _tiles(run: RunFolder) -> str:
+    summary = run.table("summary")
+    values = {(row.name, row.case): row for row in read_key_figures(summary)}
+    tiles = [_before_after_tile(tile, values) for tile in TILES if (tile.name, "forecast") in values]
+    tiles += _single_tiles(run, values)
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _before_after_tile(tile: Tile, values: KeyFigures) -> str:
+    before, after = values[tile.name, "forecast"], values.get((tile.name, "forecast_scheduled"))
+    write = number(tile.decimals)
+    shown = f"{write(before.value)} {tile.unit}"
+    if after is not None:
+        was = f'<span class="was">{write(before.value)}</span><span class="arrow">→</span>'
+        shown = f"{was}{write(after.value)} {tile.unit}"
+    return _tile(tile.title, shown, tile.note, before.kind)
+
+
+def _tile(title: str, value: str, note: str, kind: str) -> str:
+    """`value` is markup made of numbers; everything else is escaped."""
+    return (
+        f'<div class="tile"><div class="name">{escape(title)}</div><div class="value">{value}</div>'
+        f'<div class="sub"><span>{escape(note)}</span><span class="kind">{escape(kind)}</span></div></div>'
+    )
+
+
+def _single_tiles(run: RunFolder, values: KeyFigures) -> Iterator[str]:
+    """Figures without a before: the price of unmet wishes and the energy of this computation."""
+    unmet = values.get(("price of unmet wishes", "forecast_scheduled"))
+    if run.about["certificate"]:
+        amount = f"{number(2)(unmet.value)} EUR" if unmet is not None else "none"
+        yield _tile("Wishes left unmet", amount, "at the prices of the scenario", "assumed" if unmet else "calculated")
+    left, all_ = (values.get((f"balancing: absolute {name}", "")) for name in ("residual", "deviation"))
+    if left is not None and all_ is not None:
+        note = f"of {number(1)(1e3 * all_.value)} kWh deviation from plan"
+        yield _tile("Left unbalanced", f"{number(1)(1e3 * left.value)} kWh", note, left.kind)
+    middle = values.get(("energy of this computation, p50", ""))
+    if middle is not None:
+        low, high = (values["energy of this computation, " + name, ""].value for name in ("p2.5", "p97.5"))
+        watt_hours = number(1)
+        note = f"{watt_hours(1e3 * low)} to {watt_hours(1e3 * high)} Wh with 95 %"
+        yield _tile("Energy of this computation", f"{watt_hours(1e3 * middle.value)} Wh", note, middle.kind)
+
+
+def _card(*parts: str) -> str:
+    body = "".join(parts)
+    return f'<div class="card">{body}</div>' if body else ""
+
+
+def _about(text: str) -> str:
+    return f'<p class="about">{escape(text)}</p>'
+
+
+def _map_section(run: RunFolder, drawn: PageFigures) -> str:
+    places = set(run.table("buses")["place"])
+    how = (
+        "Places are those of the network file."
+        if places == {"given"}
+        else "The network file has no complete coordinates; the tree is drawn from the source downwards."
+    )
+    note = f"Line width and colour: highest loading in the study. Bus colour: voltage farthest from nominal. {how}"
+    return _card(drawn.place(map_views(run), title="Where it is tight", note=note))
+
+
+def _congestion_section(run: RunFolder, drawn: PageFigures) -> str:
+    risk = drawn.place(
+        figures.risk_views(run),
+        title="When it is tight",
+        note="Share of the forecast paths over the planning limit in each quarter hour, tightest elements first. "
+        "For what happened, the share is 0 or 100 %.",
+    )
+    table = run.table("congestions")
+    body = (
+        '<p class="empty">No limit is exceeded in any case.</p>'
+        if table.empty
+        else html_table(
+            table.assign(case=table["case"].map(lambda case: CASES.get(case, case))), _congestion_columns(table)
+        )
+    )
+    return _card(risk) + _card('<p class="figure-title">Congestions of all cases</p>', body)
+
+
+def _congestion_columns(table: pd.DataFrame) -> dict[str, Column]:
+    """Columns people read; the table file has more."""
+    unit = table["unit"].iloc[0] if table["unit"].nunique() == 1 else ""
+    value = number(1, unit) if unit == "%" else _value_of_any_unit
+    return {
+        "case": Column("Case"),
+        "asset": Column("Place"),
+        "element": Column("Element", lambda value: ELEMENT_WORDS.get(str(value), str(value))),
+        "direction": Column("What", lambda value: DIRECTION_WORDS.get(str(value), str(value))),
+        "probability": Column("Probability", percent_words, number=True),
+        "worst_value": Column("Worst", value, number=True),
+        "limit": Column("Limit", value, number=True),
+        "worst_time_local": Column("Worst at, local time", local_words),
+        "hours_over": Column("Time over, mean", hours_words, number=True),
+        "energy_over_mwh": Column("Energy over [kWh]", number(1, factor=1e3), number=True),
+        "rule": Column("Rule"),
+        "contributors": Column("Main contributors"),
+    }
+
+
+def _value_of_any_unit(value: Any) -> str:
+    """Loadings in percent and voltages in pu share the column; their sizes tell them apart."""
+    return quantity_words(value, "pu") if abs(float(value)) < 3 else quantity_words(value, "%")
+
+
+def _loading_section(run: RunFolder, drawn: PageFigures) -> str:
+    note = "Band: 5 to 95 % of the forecast paths. Thin lines: what happened."
+    loading = drawn.place(figures.loading_views(run), title="Loading of the tightest branches", note=note)
+    voltage = drawn.place(figures.voltage_views(run), title="Voltage", note=note)
+    return _card(loading) + _card(voltage)
+
+
+def _forecast_section(run: RunFolder, drawn: PageFigures) -> str:
+    weather = run.about["forecast"].get("weather", "")
+    model = run.about["forecast"].get("model", "")
+    note = (
+        f"Model: {model}. Weather: {weather}. Bands hold the stated shares of the correlated paths. "
+        "Consumption is positive; of generating kinds, generation is."
+    )
+    fan = drawn.place(figures.forecast_views(run), title="Forecast and what happened", note=note)
+    scores = run.table("forecast_scores")
+    table = f'<p class="figure-title">Scores against what happened</p>{auto_table(scores)}' if len(scores) else ""
+    return _card(fan) + _card(table)
+
+
+def _schedule_section(run: RunFolder, drawn: PageFigures) -> str:
+    flexible = drawn.place(
+        figures.schedule_views(run),
+        title="Flexible power by kind of device",
+        note="Consumption points up, generation and discharge point down; "
+        "the numbers on hover are positive, with their direction in words.",
+    )
+    stored = drawn.place(
+        figures.storage_views(run), title="Stored energy", note="At the end of each quarter hour, as scheduled."
+    )
+    return _card(flexible) + _card(stored) + _certificate_card(run.about["certificate"])
+
+
+def _certificate_card(certificate: dict[str, Any]) -> str:
+    """The certificate in words, its numbers, and the rounds that led to it."""
+    if not certificate:
+        return ""
+    rounds = pd.DataFrame(certificate.get("solves") or [])
+    table = f"<h3>Rounds</h3>{auto_table(rounds)}" if len(rounds) else ""
+    title = f'<p class="figure-title">{escape(certificate_words(certificate))}</p>'
+    return _card(title, _facts({name: value for name, value in certificate.items() if name != "solves"}), table)
+
+
+def _facts(values: dict[str, Any]) -> str:
+    """Name and value pairs; the unit moves from the name to its title."""
+    rows = "".join(
+        f"<div><dt>{escape(column_title(name))}</dt><dd>{escape(_short(value))}</dd></div>"
+        for name, value in values.items()
+        if isinstance(value, bool | int | float | str) and value != ""
+    )
+    return f'<dl class="facts">{rows}</dl>' if rows else ""
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _unmet_section(run: RunFolder, drawn: PageFigures) -> str:
+    if not run.about["certificate"]:
+        return ""
+    unmet = run.table("unmet")
+    if unmet.empty:
+        return _card(
+            '<p class="empty">Nothing: every car gets its energy, every room its temperature, '
+            "and every limit holds to the agreed confidence.</p>"
+        )
+    words = {"forecast_scheduled": "as planned", "realised_scheduled": "as it came"}
+    return _about("What could not be granted, dearest first, at the prices of the scenario.") + _card(
+        auto_table(unmet.assign(case=unmet["case"].map(words)))
+    )
+
+
+def _balancing_section(run: RunFolder, drawn: PageFigures) -> str:
+    figure = drawn.place(
+        figures.balancing_views(run),
+        title="Deviation from the schedule and what covered it",
+        note="Mean per quarter hour; the simulation runs in finer steps. Deviation = what is left − batteries − reserves.",
+    )
+    totals = {name: value for name, value in run.about["balancing"].items() if value is not None}
+    return _card(figure) + _card('<p class="figure-title">Sums over the study</p>' if totals else "", _facts(totals))
+
+
+def _table_section(name: str, about: str = "") -> Callable[[RunFolder, PageFigures], str]:
+    """Section that shows one table, if the run has it."""
+
+    def make(run: RunFolder, drawn: PageFigures) -> str:
+        table = run.table(name)
+        return (_about(about) if about else "") + _card(auto_table(table)) if len(table) else ""
+
+    return make
+
+
+def _quality_section(run: RunFolder, drawn: PageFigures) -> str:
+    shares = {name: share for name, share in run.about["data_quality"].items() if share}
+    facts = "".join(
+        f"<div><dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(percent_words(float(share)))}</dd></div>"
+        for name, share in shares.items()
+        if isinstance(share, float) and 0 <= share <= 1
+    )
+    quality = (
+        f'<p class="figure-title">Quality of the profiles, mean share</p><dl class="facts">{facts}</dl>'
+        if facts
+        else ""
+    )
+    findings = run.table("findings")
+    listed = auto_table(findings) if len(findings) else '<p class="empty">No findings.</p>'
+    return _card(quality) + _card('<p class="figure-title">Findings</p>', listed)
+
+
+def _assumption_section(run: RunFolder, drawn: PageFigures) -> str:
+    assumed = run.about["assumed"]
+    items = "".join(f"<li>{escape(text)}</li>" for text in assumed) or "<li>None declared.</li>"
+    rules = run.about.get("rules") or {}
+    words = {name: escape(rules.get(name) or "–") for name in ("title", "version", "source", "note")}
+    source = '<p class="note">Limits: {title}, version {version}. Source: {source}. {note}</p>'.format(**words)
+    return _card(
+        f'<p class="figure-title">Inputs that were assumed, not measured</p><ul class="plain">{items}</ul>{source}'
+    )
+
+
+def _energy_section(run: RunFolder, drawn: PageFigures) -> str:
+    energy, ledger = run.about["energy"], run.table("energy")
+    if not energy:
+        return ""
+    table = auto_table(ledger) if len(ledger) else ""
+    return _card(_facts(energy)) + _card(table)
+
+
+def _trace_section(run: RunFolder, drawn: PageFigures) -> str:
+    about = run.about
+    versions = ", ".join(f"{escape(name)} {escape(version)}" for name, version in about["versions"].items())
+    inputs = "".join(
+        f"<li>{escape(name)} <code>{escape(digest)}</code></li>" for name, digest in about["inputs_sha256"].items()
+    )
+    hashes = f'<p class="figure-title">Inputs, SHA-256</p><ul class="plain">{inputs}</ul>' if inputs else ""
+    tables = pd.DataFrame(list(about["tables"].items()), columns=["table", "rows"])
+    return _card(f'<p class="note">Seed {escape(about["seed"])}. {versions}.</p>{hashes}') + _card(
+        '<p class="figure-title">Tables of this run, in tables/*.parquet and tables.xlsx</p>', auto_table(tables)
+    )
+
+
+def _footer(run: RunFolder) -> str:
+    about = run.about
+    return (
+        f"gridtwin {escape(about['versions']['gridtwin'])}. Times are local time in {escape(about['time']['zone'])} "
+        "and name the start of the interval. Consumption is positive in tables. Estimated: from forecast paths. "
+        "Assumed: declared, not measured. Calculated: by power flow or sums from these inputs."
+    )
+
+
+Section = Callable[["RunFolder", PageFigures], str]
+SECTIONS: tuple[tuple[str, str, Section], ...] = (
+    ("Network", "network", _map_section),
+    ("Congestion", "congestion", _congestion_section),
+    ("Loading and voltage", "loading", _loading_section),
+    ("Forecast", "forecast", _forecast_section),
+    ("Flexibility", "flexibility", _schedule_section),
+    ("What stays unmet", "unmet", _unmet_section),
+    ("Balancing", "balancing", _balancing_section),
+    (
+        "Connection requests",
+        "connections",
+        _table_section("connections", "Whether the request fits at every studied quarter hour, and what limits it."),
+    ),
+    (
+        "Observation",
+        "observation",
+        _table_section("observation", "The model against the measurement at the feeder head."),
+    ),
+    ("Data quality and findings", "quality", _quality_section),
+    ("Assumptions", "assumptions", _assumption_section),
+    ("Energy of the computing", "energy", _energy_section),
+    ("Trace", "trace", _trace_section),
+)
+"""Title, anchor and maker of each section, in reading order; an empty one is left out."""

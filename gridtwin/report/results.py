@@ -1,0 +1,84 @@
+"""What one study produced, as the report takes it over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+
+from gridtwin.errors import Finding
+
+if TYPE_CHECKING:
+    from gridtwin.grid.twin import GridTwin
+    from gridtwin.operate.balancing import BalancingResult
+
+CASES: dict[str, str] = {
+    "forecast": "Forecast, no flexibility",
+    "forecast_scheduled": "Forecast, with schedule",
+    "realised": "What happened, no flexibility",
+    "realised_scheduled": "What happened, with schedule and balancing",
+}
+"""Cases of power flow and their names for people, in the order of every table and figure."""
+
+
+def ordered_cases(cases: Iterable[str]) -> list[str]:
+    """Cases in the order of `CASES`; others follow as they come."""
+    there = list(dict.fromkeys(cases))
+    return [case for case in CASES if case in there] + [case for case in there if case not in CASES]
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """Everything that tables and page are made of; `study.py` fills it.
+
+    Series keep the sign and units of the stages: consumption positive, MW and
+    MWh. What was not asked for is None or empty, never a placeholder.
+    """
+
+    name: str
+    """Name of the scenario folder."""
+    scenario: Mapping[str, Any]
+    """The scenario as plain values (`model_dump(mode="json")`)."""
+    twin: GridTwin
+    """The network with assets, limits and rules."""
+    forecast: xr.Dataset
+    """`p_mw` (path, time, asset), `p_mean_mw`, `p_naive_mw` (time, asset), `issue_time`."""
+    realised: xr.Dataset
+    """Profiles of what happened without flexibility, (time, asset)."""
+    power_flows: Mapping[str, xr.Dataset]
+    """Power flow by case, keys of `CASES`."""
+    congestions: pd.DataFrame
+    """Congestions of all cases; the case in a column or in the first index level."""
+    scores: pd.DataFrame
+    """Forecast scores."""
+    schedule: xr.Dataset | None = None
+    """`p_mw`, `p_base_mw`, `e_mwh`, `reason` (time, asset) of the flexible assets."""
+    unmet: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Wishes that the schedule leaves unmet, with amount and price; those of real time are in `balancing`."""
+    certificate: Mapping[str, Any] = field(default_factory=dict)
+    """What the AC check of the schedule found."""
+    balancing: BalancingResult | None = None
+    """What happened in real time: series, settlement, totals, unmet wishes."""
+    prices: xr.Dataset | None = None
+    """`price_eur_per_mwh` (time); attrs `kind`."""
+    weather: xr.Dataset | None = None
+    """`temperature_celsius` (time); attrs `kind`."""
+    connections: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Answers to connection requests."""
+    observation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Model against the measurement at the feeder head."""
+    findings: Sequence[Finding] = ()
+    """Every finding of every stage."""
+    data_quality: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Share of each quality code per asset."""
+    energy: Mapping[str, Any] = field(default_factory=dict)
+    """Energy statement of the run: kWh as an interval, with its method."""
+    ledger: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Energy by stage."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Wall time by stage. [s]"""
+    input_hashes: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of every input file by its name."""

@@ -1,0 +1,184 @@
+"""The main job, stage by stage. Read this file first.
+
+    read -> observe -> forecast -> power flow -> flexibility -> balancing -> congestion -> report
+
+`run_study` computes and returns, `run_and_write` also writes the run folder, and
+`check_study` only reads. This is the one place that knows the whole scenario and
+joins the stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from gridtwin.ai_energy.ledger import EnergyLedger
+from gridtwin.data.profiles import quality_shares
+from gridtwin.data.quality import check_profiles_plausible
+from gridtwin.errors import Finding
+from gridtwin.forecast.day_ahead import check_forecast, forecast
+from gridtwin.forecast.scores import score_forecast
+from gridtwin.grid.inputs import StudyInputs, read_inputs
+from gridtwin.operate.balancing import run_balancing
+from gridtwin.operate.congestion import find_congestions
+from gridtwin.operate.connection import check_connections
+from gridtwin.operate.dispatch import apply_schedule
+from gridtwin.operate.observe import observe_feeder_head
+from gridtwin.operate.power_flow import run_power_flow
+from gridtwin.optimize.flexibility import optimize_flexibility
+from gridtwin.report.results import StudyResults
+from gridtwin.report.run_folder import read_run, refuse_finished_run, write_run
+from gridtwin.report.verdict import verdict_text
+from gridtwin.scenario import Scenario
+from gridtwin.scenario_file import ScenarioFile, read_scenario
+from gridtwin.time_axis import TimeAxis
+
+STAGES = ("read", "observe", "forecast", "power flow", "flexibility", "balancing", "congestion", "report")
+Progress = Callable[[str], None]
+
+
+def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda stage: None) -> StudyResults:
+    """Run the main job of one scenario; nothing is written.
+
+    Parameters
+    ----------
+    source : ScenarioFile or path
+        A scenario folder, its `scenario.toml`, or what `read_scenario` returned.
+    progress : callable
+        Told the name of each stage as it begins.
+
+    Raises
+    ------
+    GridtwinError
+        With every finding, if an input is invalid.
+    """
+    source = source if isinstance(source, ScenarioFile) else read_scenario(source)
+    scenario, ledger = source.scenario, EnergyLedger()
+    stage = partial(_stage, ledger, progress)
+    studied = studied_axis(scenario)
+
+    with stage("read"):
+        inputs = read_study_inputs(source)
+        twin = inputs.twin
+    with stage("observe"):
+        observed = observe_feeder_head(twin, inputs.profiles, inputs.feeder_head, inputs.unmetered)
+        profiles, realised = observed.profiles, observed.profiles.sel(time=studied.times)
+    with stage("forecast"):
+        predicted = forecast(profiles, studied.local_days, scenario.forecast, issue=scenario.time.issue,
+                             seed=scenario.seed, installed_mw=twin.assets["p_rated_mw"])  # fmt: skip
+    with stage("power flow"):
+        flows = {"forecast": run_power_flow(twin, predicted), "realised": run_power_flow(twin, realised)}
+    with stage("flexibility"):
+        plan = optimize_flexibility(twin, predicted, inputs.prices, inputs.declared, scenario.flexibility)
+        scheduled = apply_schedule(twin, predicted, plan.schedule)
+        flows["forecast_scheduled"] = run_power_flow(twin, scheduled)
+    with stage("balancing"):
+        balanced = run_balancing(twin, plan.schedule, predicted, realised, inputs.realised, inputs.prices,
+                                 scenario.balancing, scenario.flexibility)  # fmt: skip
+        flows["realised_scheduled"] = run_power_flow(twin, balanced.actual)
+    with stage("congestion"):
+        powers = {"forecast": predicted, "realised": realised, "forecast_scheduled": scheduled,
+                  "realised_scheduled": balanced.actual}  # fmt: skip
+        congestions = {case: find_congestions(twin, flow, powers[case]) for case, flow in flows.items()}
+        connections = check_connections(twin, profiles, scenario.connection)
+
+    findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings)
+    return StudyResults(
+        name=source.name,
+        scenario=scenario.model_dump(mode="json"),
+        twin=twin,
+        forecast=predicted,
+        realised=realised,
+        power_flows=flows,
+        congestions=pd.concat(congestions, names=["case"]),
+        scores=score_forecast(predicted, realised),
+        schedule=plan.schedule,
+        unmet=plan.unmet,
+        certificate=plan.certificate.as_dict(),
+        balancing=balanced.dataset,
+        settlement=balanced.settlement,
+        balancing_totals=balanced.totals,
+        actual=balanced.actual,
+        prices=inputs.prices,
+        weather=inputs.weather,
+        connections=connections,
+        observation=observed.table,
+        findings=findings,
+        data_quality=quality_shares(profiles),
+        ledger=ledger.table(),
+        energy=ledger.statement(scenario.title, **scenario.energy.model_dump()).model_dump(mode="json"),
+        timings=ledger.table().set_index("step")["seconds"].to_dict(),
+        input_hashes=source.input_hashes(),
+    )
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """What the command line says about a finished run."""
+
+    folder: Path
+    verdict: str
+    violated: dict[str, bool]
+    """Whether limits are violated, by case."""
+    solved: bool
+    """Whether every step of every power flow converged."""
+
+
+def run_and_write(
+    source: ScenarioFile, folder: Path, *, overwrite: bool = False, progress: Progress = lambda stage: None
+) -> StudyOutcome:
+    """Run a scenario and write its run folder, whole or not at all."""
+    refuse_finished_run(folder, overwrite=overwrite)
+    results = run_study(source, progress=progress)
+    progress("report")
+    run = read_run(write_run(results, folder, overwrite=overwrite))
+    violated = set(results.congestions.index.get_level_values("case"))
+    solved = all(int(flow["status"].max()) == 0 for flow in results.power_flows.values())
+    return StudyOutcome(folder, verdict_text(run), {case: case in violated for case in results.power_flows}, solved)
+
+
+def check_study(source: ScenarioFile) -> tuple[Finding, ...]:
+    """Read everything that a scenario names and return what was noticed."""
+    return read_study_inputs(source).findings
+
+
+def read_study_inputs(source: ScenarioFile) -> StudyInputs:
+    """Network, profiles, sessions, weather and prices of a scenario, with the findings about them."""
+    scenario = source.scenario
+    inputs = read_inputs(
+        scenario.network,
+        scenario.profiles,
+        studied_axis(scenario),
+        weather=scenario.weather,
+        prices=scenario.prices,
+        observe=scenario.observe,
+        growth=scenario.growth,
+        seed=scenario.seed,
+        folder=source.folder,
+        issue=scenario.time.issue,
+    )
+    plausible = check_profiles_plausible(inputs.profiles, inputs.twin.assets["p_rated_mw"])
+    return replace(inputs, findings=(*inputs.findings, *plausible))
+
+
+def studied_axis(scenario: Scenario) -> TimeAxis:
+    """The studied local days, 92 to 100 quarter hours each."""
+    return TimeAxis.of_days(scenario.time.first_day, scenario.time.days, scenario.time.zone)
+
+
+def expected_seconds(scenario: Scenario) -> float:
+    """Expected run time of a study on two ordinary cores. [s]"""
+    return 15 + 5 * scenario.time.days * scenario.forecast.paths / 50
+
+
+@contextmanager
+def _stage(ledger: EnergyLedger, progress: Progress, name: str) -> Iterator[None]:
+    """Announce a stage and book its time and energy."""
+    progress(name)
+    with ledger.step(name):
+        yield
