@@ -32,6 +32,7 @@ VARIABLES: dict[str, Variable] = {
         ("quantile", "time", "asset"),
         "quantile of the signed value, consumption positive",
     ),
+    "p_mean_mw": Variable("mean active power", "MW", TIME_ASSET, "mean of the forecast paths"),
     "p_naive_mw": Variable("seasonal naive active power", "MW", TIME_ASSET, "the value a week or a day before"),
     "quality": Variable("quality code", "1", TIME_ASSET, "see QUALITY"),
     "e_mwh": Variable("stored energy", "MWh", TIME_ASSET, "at the end of the interval"),

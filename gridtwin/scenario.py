@@ -33,7 +33,7 @@ class Network(Section):
     source: str
     """`simbench:<code>`, `pandapower:<network function>` or the path of a pandapower JSON file."""
     rules: str = "lv_planning"
-    """Rule set: a name from `gridtwin/data/rules/` or the path of a rule file."""
+    """Rule set: a name from `gridtwin/data/rule_sets/` or the path of a rule file."""
     max_loading_percent: Percent = 100.0
     """Largest loading of a branch without a limit of its own. [%]"""
 

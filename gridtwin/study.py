@@ -161,6 +161,7 @@ def read_study_inputs(source: ScenarioFile) -> StudyInputs:
         seed=scenario.seed,
         folder=source.folder,
         issue=scenario.time.issue,
+        place=source.place,
     )
     plausible = check_profiles_plausible(inputs.profiles, inputs.twin.assets["p_rated_mw"])
     return replace(inputs, findings=(*inputs.findings, *plausible))

@@ -16,10 +16,16 @@ import pandas as pd
 import xarray as xr
 from scipy.signal import lfilter
 
-from gridtwin.grid.inputs import read_inputs
+from gridtwin.data.growth_profiles import build_growth_profiles
+from gridtwin.data.profiles import axis_of, join_profiles
+from gridtwin.data.rules import read_rules
+from gridtwin.data.series_file import read_weather
+from gridtwin.grid.growth import place_growth
+from gridtwin.grid.simbench import read_simbench
+from gridtwin.grid.twin import build_twin
 from gridtwin.operate.power_flow import run_power_flow
 from gridtwin.scenario import Scenario
-from gridtwin.time_axis import TimeAxis, utc_of_local
+from gridtwin.time_axis import utc_of_local
 
 HERE = Path(__file__).parent
 SEED = 2016
@@ -86,22 +92,20 @@ def day_ahead_prices(first: str, days: int, *, sun: float, level: float, seed: i
 def feeder_head(folder: Path, *, seed: int) -> pd.Series:
     """Active power into the network on the days before issue, households 6 % above the model. [kW]"""
     scenario = Scenario.model_validate(tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8")))
-    time = scenario.time
-    inputs = read_inputs(
-        scenario.network,
-        scenario.profiles,
-        TimeAxis.of_days(time.first_day, time.days, time.zone),
-        weather=scenario.weather,
-        prices=None,
-        growth=scenario.growth,
-        seed=scenario.seed,
-        folder=folder,
-    )
-    issue = utc_of_local(dt.datetime.combine(time.first_day - dt.timedelta(days=1), time.issue), time.zone)
-    known = inputs.profiles.sel(time=slice(issue - pd.Timedelta(days=HEAD_DAYS), issue - pd.Timedelta(minutes=15)))
+    net, own, _ = read_simbench(scenario.network.source)
+    axis = axis_of(own)
+    twin = build_twin(place_growth(net, scenario.growth, seed=scenario.seed), rules=read_rules(scenario.network.rules))
+    new = twin.assets[twin.assets["origin"] == "growth"]
+    assert scenario.weather is not None
+    temperature = read_weather(scenario.weather, axis, folder)
+    grown = build_growth_profiles(new, axis, temperature, seed=scenario.seed)
+    profiles = join_profiles([own, grown.profiles]).sel(asset=twin.assets.index.to_numpy())
+    day_before = scenario.time.first_day - dt.timedelta(days=1)
+    issue = utc_of_local(dt.datetime.combine(day_before, scenario.time.issue), axis.zone)
+    known = profiles.sel(time=slice(issue - pd.Timedelta(days=HEAD_DAYS), issue - pd.Timedelta(minutes=15)))
     factor = xr.where(known["kind"] == "household", UNMETERED_FACTOR, 1.0)
     truth = known.assign(p_mw=known["p_mw"] * factor, q_mvar=known["q_mvar"] * factor)
-    p_kw = 1000 * run_power_flow(inputs.twin, truth)["p_slack_mw"].isel(path=0).to_series()
+    p_kw = 1000 * run_power_flow(twin, truth)["p_slack_mw"].isel(path=0).to_series()
     noise = METER_NOISE * p_kw.abs().mean() * np.random.default_rng(seed).standard_normal(len(p_kw))
     return (p_kw + noise).rename("p").round(1)
 

@@ -1,0 +1,1 @@
+"""Energy of computing: counters, ledger and statement."""

@@ -42,8 +42,8 @@ from gridtwin.errors import DataError, Finding
 DEVICE_W_PER_BUSY_CORE = (1.65, 4.0, 8.0)
 """Processor power per busy hardware thread: p2.5, p50, p97.5. Middle: rated power per thread of server
 processors as in CodeCarbon's fallback; lower end: what the same tool books for one busy thread of a half idle
-machine; upper end: twice the middle, as far as tools lie apart on one machine (M. Jay et al., CCGrid 2023,
-doi:10.1109/CCGrid57682.2023.00020). [W]"""
+machine; upper end: twice the middle, as far as tools lie apart on one machine (M. Jay, V. Ostapenco et al.,
+CCGrid 2023, hal-03974900). [W]"""
 TOOL_BELOW_WALL = (0.09, 0.32, 0.67)
 """How far estimates from processor power lie below a wall meter: smallest, median of processor jobs and largest
 of 318 published runs (github.com/raphischer/ai-energy-validation). None lies above. [-]"""

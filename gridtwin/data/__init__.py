@@ -1,0 +1,1 @@
+"""Files to checked profiles on the time axis, and the rules of the network."""

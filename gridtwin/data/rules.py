@@ -182,9 +182,7 @@ def _parse_rules(text: str, where: str) -> RuleSet:
     try:
         return RuleSet.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise DataError(
-            [Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-R02")]
-        ) from None
+        raise DataError([Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-R02")]) from None
     except ValidationError as error:
         raise DataError([_fault(fault, where) for fault in error.errors()]) from None
 

@@ -81,9 +81,10 @@ class ClockGrid:
         return ClockGrid(axis, dates, day, slot, int(DAY / step))
 
     def to_cube(self, values: np.ndarray) -> np.ndarray:
-        """(time, ...) -> (day, slot, ...), NaN where the clock skips a slot."""
+        """(time, ...) -> (day, slot, ...), NaN where the clock skips a slot, the first pass of a repeated hour."""
         cube = np.full((len(self.dates), self.slots, *values.shape[1:]), np.nan, dtype=values.dtype)
-        cube[self.day[::-1], self.slot[::-1]] = values[::-1]  # backwards: the first pass of a repeated hour stays
+        _, first = np.unique(self.day * self.slots + self.slot, return_index=True)
+        cube[self.day[first], self.slot[first]] = values[first]
         return cube
 
     def to_steps(self, cube: np.ndarray, first_day: int = 0) -> np.ndarray:

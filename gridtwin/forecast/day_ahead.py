@@ -11,7 +11,7 @@ import xarray as xr
 
 from gridtwin.data.profiles import Profiles
 from gridtwin.errors import Finding
-from gridtwin.forecast.calendar import free_day_flags, sun_elevation_degree
+from gridtwin.forecast.calendar import PLACES, free_day_flags, sun_elevation_degree
 from gridtwin.forecast.features import SIMILAR_DAYS, WARM_UP_DAYS, build_features
 from gridtwin.forecast.history import GENERATION, STATUS, History, known_power, read_history
 from gridtwin.forecast.model import train_and_predict
@@ -134,8 +134,7 @@ def physical_bounds(history: History) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest relative power of every step, each (time, asset).
 
     Between nothing and the rating, widened by what the history before the first
-    issue shows (a house that feeds in). A generator is off while the sun is down
-    and it was off at this clock time for the last weeks.
+    issue shows (a house that feeds in); PV without sun is off.
     """
     past = history.cube[: history.studied - 1]
     generation = np.isin(history.kind, GENERATION)
@@ -146,15 +145,22 @@ def physical_bounds(history: History) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_off(history: History) -> np.ndarray:
-    """Steps at which a PV system has no sun, (time, asset)."""
-    grid, night = history.grid, sun_elevation_degree(history.grid.axis) < 0
+    """Steps at which a PV system has no sun, (time, asset).
+
+    Off is a system below the horizon and below every elevation of the sun at
+    which it fed in over the last weeks: clocks and places of real series are off by
+    an hour, SimBench's among them.
+    """
+    grid, sun = history.grid, sun_elevation_degree(history.grid.axis)
     off = np.zeros((grid.axis.length, len(history.kind)), dtype=bool)
+    sun_cube = grid.to_cube(sun)[:, :, np.newaxis]
     pv = np.flatnonzero(history.kind == "pv")
     for day in range(history.studied, len(grid.dates)):
         steps = np.flatnonzero(grid.day == day)
-        before = np.abs(history.cube[day - SIMILAR_DAYS : day - 1][:, :, pv])
-        silent = ~(before > SILENT).any(axis=0)
-        off[np.ix_(steps, pv)] = silent[grid.slot[steps]] & night[steps, np.newaxis]
+        before = slice(max(0, day - SIMILAR_DAYS), day - 1)
+        working = np.abs(history.cube[before][:, :, pv]) > SILENT
+        lowest = np.fmin.reduce(np.where(working, sun_cube[before], 0.0), axis=(0, 1))
+        off[np.ix_(steps, pv)] = sun[steps, np.newaxis] < np.minimum(lowest, 0.0)
     return off
 
 
@@ -193,18 +199,20 @@ def label_forecast(
 def forecast_reactive_power(profiles: Profiles, history: History, p_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reactive power (path, time, asset) and its ratio (asset,) from what was known before the first issue."""
     first_issue = history.issue_times[history.studied]
-    p_known = known_power(profiles, history.grid, first_issue)
-    q_known = known_power(profiles.assign(p_mw=profiles["q_mvar"]), history.grid, first_issue)
+    p_known = known_power(profiles["p_mw"], history.grid, first_issue)
+    q_known = known_power(profiles["q_mvar"], history.grid, first_issue)
     return reactive_power(p_mw, p_known, q_known)
 
 
 def forecast_attrs(history: History, settings: ForecastSection) -> dict[str, str | int]:
     """What a reader of the forecast must know."""
+    place = PLACES.get(history.grid.axis.zone)
     return {
         "model": f"Darts {settings.model}, one for all assets",
         "weather": "none used",
         "paths": "forecast plus errors of whole past days, drawn jointly for all assets",
         "reactive_power": f"q = ratio p, ratio of the history per asset; cos phi {ASSUMED_COS_PHI} where unknown",
+        "calendar": f"holidays and sun of {place.country}" if place else "neither holidays nor sun, zone without place",
         "history_days": history.studied - 1,
         "calibration_days": settings.calibration_days,
         "step": history.grid.axis.step.isoformat(),

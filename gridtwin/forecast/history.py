@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from gridtwin.data.profiles import Profiles, axis_of
 from gridtwin.errors import DataError, Finding
@@ -100,8 +102,8 @@ def read_history(
     length = history_length(axis.start, days, settings, zone=axis.zone)
     grid = ClockGrid.of_days(days[0] - dt.timedelta(days=length + 1), length + 1 + len(days), axis.zone, axis.step)
     issue_times = grid.issue_times(issue)
-    p_mw = known_power(profiles, grid, issue_times[-1])
-    first_issue = int(np.searchsorted(grid.axis.times + grid.axis.step, issue_times[length + 1], side="right"))
+    p_mw = known_power(profiles["p_mw"], grid, issue_times[-1])
+    first_issue = int((grid.axis.times + grid.axis.step <= issue_times[length + 1]).sum())
     kind = profiles["kind"].to_numpy().astype(str)
     check_known(p_mw[:first_issue], profiles["asset"].to_numpy(), kind)
     status = find_status(p_mw[:first_issue], grid.day[:first_issue], kind, length - settings.calibration_days)
@@ -114,7 +116,7 @@ def read_history(
 
 def history_length(start: pd.Timestamp, days: Sequence[dt.date], settings: ForecastSection, *, zone: str) -> int:
     """Whole days before the day of the first issue that the forecast may use."""
-    if any(later - earlier != dt.timedelta(days=1) for earlier, later in zip(days, days[1:], strict=False)) or not days:
+    if not days or any(later - earlier != dt.timedelta(days=1) for earlier, later in pairwise(days)):
         raise DataError([Finding("the studied days do not follow each other", got=str(list(days)), severity="error")])
     length = settings.history_days
     while length > 0 and utc_of_day(days[0] - dt.timedelta(days=length + 1), zone) < start:
@@ -135,14 +137,14 @@ def history_length(start: pd.Timestamp, days: Sequence[dt.date], settings: Forec
     return length
 
 
-def known_power(profiles: Profiles, grid: ClockGrid, issue: pd.Timestamp) -> np.ndarray:
+def known_power(power: xr.DataArray, grid: ClockGrid, issue: pd.Timestamp) -> np.ndarray:
     """Power on the steps of the grid, (time, asset); NaN where unknown or not ended at `issue`. [MW]"""
     times = grid.axis.times
-    rows = profiles.indexes["time"].get_indexer(times)
+    rows = power.indexes["time"].get_indexer(times)
     there = (rows >= 0) & np.asarray(times + grid.axis.step <= issue)
-    p_mw = np.full((len(times), profiles.sizes["asset"]), np.nan)
-    p_mw[there] = profiles["p_mw"].transpose("time", "asset").to_numpy()[rows[there]]
-    return p_mw
+    known = np.full((len(times), power.sizes["asset"]), np.nan)
+    known[there] = power.transpose("time", "asset").to_numpy()[rows[there]]
+    return known
 
 
 def find_status(p_mw: np.ndarray, day: np.ndarray, kind: np.ndarray, training_days: int) -> np.ndarray:

@@ -27,7 +27,7 @@ def reactive_ratio(p_mw: np.ndarray, q_mvar: np.ndarray) -> float:
 
     Examples
     --------
-    >>> reactive_ratio(np.array([1.0, 2.0, 4.0]), np.array([0.3, 0.6, 9.0]))
+    >>> reactive_ratio(np.array([1.0, 2.0, 2.0]), np.array([0.3, 0.6, 9.0]))
     0.3
     """
     usable = np.isfinite(p_mw) & np.isfinite(q_mvar) & (p_mw != 0)
@@ -39,9 +39,7 @@ def reactive_ratio(p_mw: np.ndarray, q_mvar: np.ndarray) -> float:
     return float(ratio[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
 
 
-def reactive_power(
-    p_mw: np.ndarray, p_known_mw: np.ndarray, q_known_mvar: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def reactive_power(p_mw: np.ndarray, p_known_mw: np.ndarray, q_known_mvar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reactive power of every path by the asset's own ratio.
 
     Parameters

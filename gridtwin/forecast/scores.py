@@ -149,7 +149,7 @@ def pinball_loss(actual: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) 
     """
     above = actual - quantiles
     level = np.asarray(levels)[:, np.newaxis]
-    return np.maximum(level * above, (level - 1) * above)
+    return np.asarray(np.maximum(level * above, (level - 1) * above))
 
 
 def coverage_percent(actual: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> float:

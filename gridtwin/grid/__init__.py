@@ -1,0 +1,1 @@
+"""Networks: files to twin to plain arrays; pandapower lives here only."""

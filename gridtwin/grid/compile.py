@@ -184,6 +184,7 @@ def _read_admittances(net: pandapowerNet) -> _Admittances:
         check_connectivity=True,
         voltage_depend_loads=False,
         lightsim2grid=False,
+        numba=False,  # its functions are compiled anew in every process: 3 s for a model that is built once
     )
     empty = np.array([], dtype=np.int64)
     net._pd2ppc_lookups = {name: empty for name in ("bus", "bus_dc", "ext_grid", "gen", "branch", "branch_dc")}

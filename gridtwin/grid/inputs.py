@@ -15,13 +15,15 @@ import xarray as xr
 from gridtwin.data.growth_profiles import GrowthProfiles, build_growth_profiles
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
 from gridtwin.data.rules import read_rules
-from gridtwin.data.series_file import read_feeder_head, read_prices, read_profile_files, read_weather
+from gridtwin.data.series_file import read_feeder_head, read_prices, read_profile_files, read_series, read_weather
 from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
 from gridtwin.grid.growth import place_growth
-from gridtwin.grid.network_files import NetworkSource, read_network_and_profiles
-from gridtwin.grid.twin import GridTwin, build_twin, name_assets
+from gridtwin.grid.network_files import read_network_and_profiles
+from gridtwin.grid.simbench import read_simbench
+from gridtwin.grid.snapshot import PSEUDO
+from gridtwin.grid.twin import GridTwin, build_twin
 from gridtwin.scenario import Growth, Network, Observation, ProfileSource, SeriesFile
-from gridtwin.time_axis import TimeAxis, utc_of_local
+from gridtwin.time_axis import QUARTER_HOUR, TimeAxis, utc_of_local
 
 Place = Callable[..., str]
 T = TypeVar("T")
@@ -84,28 +86,34 @@ def read_inputs(
     reading = Reading(place)
     rules = reading("network", lambda: read_rules(network.rules, folder))
     source = reading("network", lambda: read_network_and_profiles(network.source, folder))
-    day_ahead = reading("prices", lambda: prices and read_prices(prices, studied, folder))
-    head = reading("observe", lambda: observe and read_feeder_head(observe.feeder_head, folder))
-    own = reading("profiles", lambda: source and read_own_profiles(source, profiles, studied.zone, folder))
-    axis = axis_of(own) if own is not None else studied
-    reading("time", lambda: own is not None and check_horizon(axis, studied))
-    temperature = reading("weather", lambda: weather and read_weather(weather, axis, folder))
-    net = reading("growth", lambda: source and place_growth(source.net, growth, seed=seed))
+    net = reading("growth", lambda: place_growth(source.net, growth, seed=seed)) if source else None
+    day_ahead = reading("prices", lambda: read_prices(prices, studied, folder)) if prices else None
+    head = reading("observe", lambda: read_feeder_head(observe.feeder_head, folder)) if observe else None
+    twin = own = temperature = None
+    if source and net and rules:
+        limit = network.max_loading_percent
+        twin = reading("network", lambda: build_twin(net, rules=rules, max_loading_percent=limit))
+    if source and twin:
+        assets = twin.assets[twin.assets["origin"] == "network"]
+        own = reading("profiles", lambda: read_own_profiles(assets, source.profiles, profiles, studied.zone, folder))
+    axis = axis_of(own.profiles) if own else studied
+    reading("time", lambda: check_horizon(axis, studied))
+    if weather:
+        temperature = reading("weather", lambda: read_weather(weather, axis, folder))
     reading.raise_faults()
-    assert source and rules and own is not None
+    assert source and twin and own
 
-    twin = build_twin(net, rules=rules, max_loading_percent=network.max_loading_percent)
-    grown = build_growth_profiles(twin.assets[twin.assets["origin"] == "growth"], axis, temperature or None, seed=seed)
+    grown = build_growth_profiles(twin.assets[twin.assets["origin"] == "growth"], axis, temperature, seed=seed)
     return StudyInputs(
         twin=twin,
-        profiles=_in_order_of(twin, own, grown),
+        profiles=_in_order_of(twin, own.profiles, grown),
         declared=grown.declared,
         realised=grown.realised,
-        weather=temperature or None,
-        prices=day_ahead or None,
-        feeder_head=_before_issue(head, studied, issue) if head else None,
+        weather=temperature,
+        prices=day_ahead,
+        feeder_head=_before_issue(head, studied, issue) if head is not None else None,
         unmetered=observe.unmetered if observe else (),
-        findings=(*source.findings, *twin.findings),
+        findings=(*source.findings, *twin.findings, *own.findings),
     )
 
 
@@ -152,9 +160,93 @@ def check_horizon(axis: TimeAxis, studied: TimeAxis) -> None:
     )
 
 
-def read_own_profiles(source: NetworkSource, profiles: ProfileSource, zone: str, folder: Path) -> Profiles:
-    """Profiles of the network's own assets: those that came with it, replaced by the user's files where given."""
-    raise NotImplementedError
+@dataclass(frozen=True, eq=False)
+class OwnProfiles:
+    """Profiles of the network's own assets, and what was noticed in the user's files."""
+
+    profiles: Profiles
+    findings: tuple[Finding, ...]
+
+
+def read_own_profiles(
+    assets: pd.DataFrame, given: Profiles | None, section: ProfileSource, zone: str, folder: Path
+) -> OwnProfiles:
+    """Profiles that came with the network, with the user's series in their place where there are any.
+
+    Parameters
+    ----------
+    assets : DataFrame
+        The network's own assets: index name, columns `element`, `index`, `kind`.
+    given : Profiles or None
+        Profiles that came with the network.
+    section : ProfileSource
+        Another source, and the user's files.
+    zone : str
+        Zone of the study.
+    folder : Path
+        Folder of relative paths.
+
+    Raises
+    ------
+    DataError
+        If an asset other than a battery has no profile, or a file cannot be read.
+    """
+    given = read_simbench(section.source)[1] if section.source else given
+    axis = axis_of(given) if given is not None else _axis_of_files(section, zone, folder)
+    files = read_profile_files(section.file, axis, folder, assets=assets.index)
+    known = given.reindex(asset=assets.index.to_numpy(dtype=str)) if given is not None else None
+    p_mw, q_mvar, quality = (_table_of(known, name, axis, assets) for name in ("p_mw", "q_mvar", "quality"))
+    for table, own in ((p_mw, files.p_mw), (q_mvar, files.q_mvar), (quality, files.quality)):
+        table[own.columns] = own.to_numpy()
+    _let_batteries_idle(assets, p_mw, q_mvar, quality)
+    _check_complete(p_mw)
+    profiles = build_profiles(axis, assets, p_mw.to_numpy(), q_mvar.to_numpy(), quality=quality.to_numpy(dtype=np.int8))
+    return OwnProfiles(profiles, files.findings)
+
+
+def _axis_of_files(section: ProfileSource, zone: str, folder: Path) -> TimeAxis:
+    """Quarter hours over the first of the user's files."""
+    if not section.file:
+        raise DataError(
+            [
+                Finding(
+                    "the network comes without profiles and none are given",
+                    expected="[[profiles.file]] or profiles.source",
+                    severity="error",
+                    code="GT-D06",
+                )
+            ]
+        )
+    own = read_series(section.file[0], base=folder).axis
+    return TimeAxis(own.start, QUARTER_HOUR, round((own.end - own.start) / QUARTER_HOUR), zone)
+
+
+def _table_of(known: Profiles | None, name: str, axis: TimeAxis, assets: pd.DataFrame) -> pd.DataFrame:
+    values = known[name].to_numpy().astype(float) if known is not None else np.nan
+    return pd.DataFrame(values, index=axis.times, columns=assets.index)
+
+
+def _let_batteries_idle(assets: pd.DataFrame, *tables: pd.DataFrame) -> None:
+    """Batteries without a series of their own are idle in the base case, with quality `pseudo`."""
+    idle = assets.index[(assets["kind"] == "battery") & tables[0].isna().all()]
+    for table, value in zip(tables, (0.0, 0.0, PSEUDO), strict=True):
+        table[idle] = value
+
+
+def _check_complete(p_mw: pd.DataFrame) -> None:
+    bare = p_mw.columns[p_mw.isna().all()]
+    if len(bare):
+        raise DataError(
+            [
+                Finding(
+                    f"{len(bare)} assets of the network have no profile",
+                    expected="a column of that name in [[profiles.file]]",
+                    got=", ".join(bare[:5]),
+                    severity="error",
+                    code="GT-D07",
+                )
+            ]
+        )
 
 
 def _in_order_of(twin: GridTwin, own: Profiles, grown: GrowthProfiles) -> Profiles:

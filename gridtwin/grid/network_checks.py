@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
 import pandapower.topology
+import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridtwin.errors import Finding, Severity
@@ -155,9 +155,10 @@ def check_line_lengths(net: pandapowerNet) -> list[Finding]:
 
 def check_line_impedances(net: pandapowerNet) -> list[Finding]:
     """Lines without impedance: a power flow divides by zero, or nearly."""
-    z_ohm = np.hypot(_column(net.line, "r_ohm_per_km"), _column(net.line, "x_ohm_per_km")) * _column(
-        net.line, "length_km"
-    ).abs()
+    z_ohm = (
+        np.hypot(_column(net.line, "r_ohm_per_km"), _column(net.line, "x_ohm_per_km"))
+        * _column(net.line, "length_km").abs()
+    )
     z_pu = z_ohm / _column(net.line, "parallel") / _voltage_at(net, net.line["from_bus"]) ** 2
     wrong = (z_pu < SMALLEST_IMPEDANCE_PU) & _in_service(net.line)
     return _one(
@@ -272,10 +273,10 @@ def _one(
     whole_code: str = "",
 ) -> list[Finding]:
     """No finding, or one that names the rows of a table."""
-    rows = np.asarray(rows, dtype=bool)
-    if not rows.any():
+    chosen = np.asarray(rows, dtype=bool)
+    if not chosen.any():
         return []
-    bad = net[table].loc[rows]
+    bad = net[table].loc[chosen]
     values = got if got is not None else [_plain(value) for value in bad[column]] if column in bad else []
     where = f"{table}{f'.{column}' if column else ''}: {_shown(_labels(bad))}"
     return [Finding(what, where, expected, _shown(values), do, severity, whole_code or f"GT-N{code:02d}")]

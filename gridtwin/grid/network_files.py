@@ -41,7 +41,7 @@ class NetworkSource:
     findings: tuple[Finding, ...]
 
 
-def read_network(source: str | Path, *, base: Path = Path()) -> pandapowerNet:
+def read_network(source: str | Path, base: Path = Path()) -> pandapowerNet:
     """Read and check a network.
 
     Parameters
@@ -70,7 +70,7 @@ def read_network(source: str | Path, *, base: Path = Path()) -> pandapowerNet:
     return read_network_and_profiles(source, base=base).net
 
 
-def read_network_and_profiles(source: str | Path, *, base: Path = Path()) -> NetworkSource:
+def read_network_and_profiles(source: str | Path, base: Path = Path()) -> NetworkSource:
     """Read a network and, where the source has them, its profiles, in one go."""
     scheme, _, rest = str(source).partition(":")
     profiles: Profiles | None = None
@@ -95,12 +95,9 @@ def list_example_networks() -> dict[str, Callable[[], pandapowerNet]]:
 def _is_example(name: str, function: Callable[..., object]) -> bool:
     if name.startswith("_") or not function.__module__.startswith("pandapower.networks."):
         return False
-    needed = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
-    return not needed
+    parameters = inspect.signature(function).parameters.values()
+    optional = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    return all(one.default is not one.empty or one.kind in optional for one in parameters)
 
 
 def _example_network(name: str) -> pandapowerNet:

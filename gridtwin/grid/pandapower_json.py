@@ -74,17 +74,19 @@ REQUIRED = {
 EXTRA_COLUMNS = frozenset(
     [
         # gridtwin
-        *("kind", "origin", "flexible", "metered", "p_rated_mw", "e_rated_mwh", "ua_mw_per_k", "c_mwh_per_k", "cop"),
+        *("kind", "origin", "flexible", "metered", "p_rated_mw", "e_rated_mwh", "ua_mw_per_k", "c_mwh_per_k"),
+        *("cop"),
         # pandapower, optional
         *("min_vm_pu", "max_vm_pu", "min_p_mw", "max_p_mw", "min_q_mvar", "max_q_mvar", "controllable", "zone"),
         *("max_loading_percent", "alpha", "temperature_degree_celsius", "endtemp_degree", "vector_group", "oltc"),
         *("vk0_hv_percent", "vk0_mv_percent", "vk0_lv_percent", "vkr0_hv_percent", "vkr0_mv_percent"),
-        *("vkr0_lv_percent", "type", "sn_mva", "cos_phi", "slack_weight", "s_sc_max_mva", "s_sc_min_mva", "rx_min", "rx_max", "r0x0_max", "x0x_max"),
-        *("r0x0_min", "x0x_min", "r0_ohm_per_km", "x0_ohm_per_km", "c0_nf_per_km", "g0_us_per_km"),
-        *("vk0_percent", "vkr0_percent", "mag0_percent", "mag0_rx", "si0_hv_partial", "xn_ohm", "pt_percent"),
-        *("power_station_unit", "generator_type", "k", "rx", "vn_kv", "xdss_pu", "rdss_ohm", "description"),
-        *("leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv", "tap2_side", "tap2_neutral", "tap2_min"),
-        *("tap2_max", "tap2_step_percent", "tap2_step_degree", "tap2_pos", "tap2_changer_type"),
+        *("vkr0_lv_percent", "type", "sn_mva", "cos_phi", "slack_weight", "s_sc_max_mva", "s_sc_min_mva"),
+        *("rx_min", "rx_max", "r0x0_max", "x0x_max", "r0x0_min", "x0x_min", "r0_ohm_per_km", "x0_ohm_per_km"),
+        *("c0_nf_per_km", "g0_us_per_km", "vk0_percent", "vkr0_percent", "mag0_percent", "mag0_rx"),
+        *("si0_hv_partial", "xn_ohm", "pt_percent", "power_station_unit", "generator_type", "k", "rx", "vn_kv"),
+        *("xdss_pu", "rdss_ohm", "description", "leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv"),
+        *("tap2_side", "tap2_neutral", "tap2_min", "tap2_max", "tap2_step_percent", "tap2_step_degree"),
+        *("tap2_pos", "tap2_changer_type"),
         # SimBench
         *("subnet", "voltLvl", "substation", "profile", "phys_type", "efficiency_percent", "p_disp_mw", "dspf"),
         *("self-discharge_percent_per_day", "autoTap", "autoTapSide", "autoTapSetp", "calc_type"),
@@ -297,9 +299,7 @@ def _number(value: Any, place: _Place) -> float:
     return float(value)
 
 
-def _read_table(
-    node: Any, name: str, schema: pd.DataFrame, *, place: _Place, dropped: list[str]
-) -> pd.DataFrame:
+def _read_table(node: Any, name: str, schema: pd.DataFrame, *, place: _Place, dropped: list[str]) -> pd.DataFrame:
     """One table with the columns and types of the empty network, and the extra columns we know."""
     columns, index, rows = _read_split(node, place)
     cells = pd.DataFrame(rows, index=pd.Index(index, dtype="int64"), columns=columns, dtype=object)
@@ -370,7 +370,8 @@ def _to_dtype(cells: pd.Series, dtype: Any, place: _Place, *, needed: bool) -> p
         _check_cells(cells, _is_number, place, "a number")
         return cells.astype("float64")
     _check_cells(cells, _is_whole, place, "a whole number of 0 or above", empty=kind == "Int64")
-    return cells.astype(kind)
+    whole: pd.Series = cells.astype(dtype)
+    return whole
 
 
 def _is_number(cell: Cell) -> bool:
@@ -392,7 +393,7 @@ def _check_cells(
     cells: pd.Series, fits: Callable[[Cell], bool], place: _Place, expected: str, *, empty: bool = True
 ) -> None:
     for number, cell in cells.items():
-        if not (empty and cell is None or cell is not None and fits(cell)):
+        if not (empty if cell is None else fits(cell)):
             _reject(f"row {number} holds another type", place, expected=expected, got=repr(cell))
 
 

@@ -150,13 +150,16 @@ def _rows_of(table: pd.DataFrame, name: str, uppers: set[str], lowers: set[str],
     from_above = (pd.Series(own).isin(uppers) & pd.Series(neighbour).isin(lowers)).to_numpy()[numbers]
     if name not in BOUNDARY_TABLES:
         upwards = (pd.Series(own).isin(lowers) & pd.Series(neighbour).isin(uppers)).to_numpy()[numbers]
-        return table.loc[inside & ~from_above & ~upwards]
-    if name == "Switch":
-        return table.loc[inside | from_below & _joins_buses(table, nodes)]
-    if name == "Measurement":
+        wanted = inside & ~from_above & ~upwards
+    elif name == "Switch":
+        wanted = inside | (from_below & _joins_buses(table, nodes))
+    elif name == "Measurement":
         at_bus = table[["element1", "element2"]].isna().any(axis=1).to_numpy()
-        return table.loc[(inside | from_below & at_bus) & ~(from_above & ~at_bus)]
-    return table.loc[inside | from_below]
+        wanted = (inside | (from_below & at_bus)) & ~(from_above & ~at_bus)
+    else:
+        wanted = inside | from_below
+    rows: pd.DataFrame = table.loc[wanted]
+    return rows
 
 
 def _joins_buses(switches: pd.DataFrame, nodes: pd.Series) -> np.ndarray:
@@ -207,7 +210,8 @@ def _read_columns(file: Path, columns: Iterable[str]) -> pd.DataFrame:
     if not file.is_file():
         return pd.DataFrame(columns=["time"])
     wanted = {"time", *columns}
-    return pd.read_csv(file, sep=";", usecols=lambda column: column in wanted)
+    table: pd.DataFrame = pd.read_csv(file, sep=";", usecols=lambda column: column in wanted)
+    return table
 
 
 def _read_axis(load_profiles: pd.DataFrame) -> TimeAxis:

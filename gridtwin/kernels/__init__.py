@@ -1,0 +1,1 @@
+"""Power flow and balancing on plain arrays; numba lives here only."""

@@ -109,15 +109,19 @@ class BalancingArrays(NamedTuple):
 
 def empty_balancing(points: int, batteries: int, up: int, down: int, lanes: int) -> BalancingArrays:
     """Zeroed results for `balance_area`."""
+    area, battery = (points, lanes), (points, batteries, lanes)
     return BalancingArrays(
-        *(np.zeros((points, lanes)) for _ in range(2)),
-        *(np.zeros((points, batteries, lanes)) for _ in range(3)),
-        np.zeros((points, up, lanes)),
-        np.zeros((points, down, lanes)),
+        p_deviation_mw=np.zeros(area),
+        p_residual_mw=np.zeros(area),
+        p_battery_mw=np.zeros(battery),
+        p_support_mw=np.zeros(battery),
+        e_battery_mwh=np.zeros(battery),
+        p_up_mw=np.zeros((points, up, lanes)),
+        p_down_mw=np.zeros((points, down, lanes)),
     )
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def planned_energy(p_schedule_mw: Floats, p_rated_mw: float, begin: float, stop: float, steps: StepArrays) -> float:
     """Scheduled energy of one car between two times in steps. [MWh]"""
     energy = 0.0
@@ -129,7 +133,7 @@ def planned_energy(p_schedule_mw: Floats, p_rated_mw: float, begin: float, stop:
     return energy
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def charge_cars(
     p_schedule_mw: Floats,
     p_rated_mw: Floats,
@@ -189,7 +193,7 @@ def charge_cars(
                 e_rest_mwh[session, lane] = rest
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def shift_heat_pumps(
     p_thermostat_mw: Floats,
     p_shift_mw: Floats,
@@ -238,7 +242,7 @@ def shift_heat_pumps(
                 kelvin[point, pump, lane] = state[pump, lane]
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def balance_area(
     p_deviation_mw: Floats,
     p_schedule_mw: Floats,
@@ -313,19 +317,13 @@ def balance_area(
                 results.p_battery_mw[point, b, lane] += share * power
                 results.p_support_mw[point, b, lane] += share * support
                 results.e_battery_mwh[point, b, lane] = energy[b, lane]
-        _rise_in_merit_order(up, p_up, up_room, need, -1.0)
-        _rise_in_merit_order(down, p_down, down_room, need, 1.0)
-        for bid in range(len(up.p_mw)):
-            for lane in range(lanes):
-                results.p_up_mw[point, bid, lane] += share * p_up[bid, lane]
-        for bid in range(len(down.p_mw)):
-            for lane in range(lanes):
-                results.p_down_mw[point, bid, lane] += share * p_down[bid, lane]
+        _rise_in_merit_order(p_up, up_room, need, -1.0, share, results.p_up_mw[point])
+        _rise_in_merit_order(p_down, down_room, need, 1.0, share, results.p_down_mw[point])
         for lane in range(lanes):
             results.p_residual_mw[point, lane] += share * need[lane]
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _follow_schedule(
     scheduled: float,
     b: int,
@@ -347,7 +345,7 @@ def _follow_schedule(
         less[b, lane] = min(power - lowest, batteries.band_mw[b])
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _ramp_down(bids: BidArrays, power: Floats, room: Floats, need: Floats, sign: float) -> None:
     """Lowest power each bid can reach in this step, and its room above that. `sign`: -1 injects, 1 draws."""
     for bid in range(len(bids.p_mw)):
@@ -358,11 +356,12 @@ def _ramp_down(bids: BidArrays, power: Floats, room: Floats, need: Floats, sign:
             need[lane] += sign * lowest
 
 
-@njit(cache=True)
-def _rise_in_merit_order(bids: BidArrays, power: Floats, room: Floats, need: Floats, sign: float) -> None:
-    """Raise one bid after the other until nothing is needed. `sign`: -1 injects, 1 draws."""
-    for bid in range(len(bids.p_mw)):
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _rise_in_merit_order(power: Floats, room: Floats, need: Floats, sign: float, share: float, mean: Floats) -> None:
+    """Raise one bid after the other until nothing is needed; add `share` of it to `mean`. `sign`: -1 injects."""
+    for bid in range(len(power)):
         for lane in range(power.shape[1]):
             rise = min(max(-sign * need[lane], 0.0), room[bid, lane])
             power[bid, lane] += rise
             need[lane] += sign * rise
+            mean[bid, lane] += share * power[bid, lane]

@@ -1,0 +1,1 @@
+"""What happens: power flow, congestion, connections, balancing."""

@@ -294,7 +294,8 @@ class _Area:
 
     def fact(self, kind: str, column: str) -> np.ndarray:
         """One column of the asset table for the scheduled assets of one kind."""
-        return np.asarray(self.facts[column], dtype=float)[self.at(kind)]
+        values: np.ndarray = self.facts[column].to_numpy(dtype=float)[self.at(kind)]
+        return values
 
     def fine(self, power_mw: np.ndarray) -> np.ndarray:
         """Interval means held constant on the fine axis. (step, ...)"""
@@ -487,21 +488,22 @@ def _label_balancing(
 
 def _label_actual(area: _Area, twin: GridTwin, realised: Profiles, p_mw: np.ndarray) -> Profiles:
     """Profiles of what happened; reactive power follows active power at each asset's own ratio."""
-    schedule_like = xr.Dataset(coords={"time": area.axis.times})
-    q_mvar = _values(realised["q_mvar"], schedule_like, twin.assets.index)
-    quality = _values(realised["quality"], schedule_like, twin.assets.index)
+    in_order = realised[["p_mw", "q_mvar", "quality"]].sel(asset=twin.assets.index.to_numpy())
+    # all of the series and not only the study: a car may not have come on these days
+    ratio = power_ratio(*(np.nan_to_num(in_order[name].transpose("time", "asset")) for name in ("p_mw", "q_mvar")))
+    study = in_order.sel(time=area.axis.times).transpose("time", "asset")
+    q_mvar, quality = study["q_mvar"].to_numpy(), study["quality"].to_numpy().copy()
     quality[:, area.role != ""] = CALCULATED_QUALITY
-    ratio = power_ratio(np.nan_to_num(area.real), np.nan_to_num(q_mvar))
     # an unread series of a car or battery may be missing: then the ratio alone gives its reactive power
     q_actual = np.where(np.isfinite(area.real), q_mvar + ratio * (p_mw - area.real), ratio * p_mw)
-    return build_profiles(area.axis, twin.assets, p_mw, q_actual, quality=quality.astype(np.int8))
+    return build_profiles(area.axis, twin.assets, p_mw, q_actual, quality=quality)
 
 
 def _unserved(cars: _Cars, area: _Area, flexibility: Flexibility) -> pd.DataFrame:
     """Cars that left within the study without all their energy."""
     left = cars.sessions[cars.sessions["departure"] <= area.axis.end]
     left = left[left["e_rest_mwh"] > SMALLEST_REPORTED_MWH]
-    price = 1000 * flexibility.unserved_price_eur_per_kwh
+    e_kwh = 1000 * left["e_rest_mwh"]
     return pd.DataFrame(
         {
             "asset": left["asset"],
@@ -509,9 +511,9 @@ def _unserved(cars: _Cars, area: _Area, flexibility: Flexibility) -> pd.DataFram
             "what": "energy not delivered",
             "start": left["arrival"],
             "end": left["departure"],
-            "amount": left["e_rest_mwh"],
-            "unit": "MWh",
-            "cost_eur": price * left["e_rest_mwh"],
+            "amount": e_kwh,
+            "unit": "kWh",
+            "cost_eur": flexibility.unserved_price_eur_per_kwh * e_kwh,
         },
         columns=UNMET_COLUMNS,
     )
@@ -558,7 +560,7 @@ def _sum_up(
         "absolute_residual_mwh": float(residual.sum()) * hours,
         "highest_residual_mw": float(residual.max()),
         "battery_energy_above_plan_mwh": _energy_above_plan(dataset, schedule),
-        "energy_not_delivered_mwh": float(unmet.loc[unmet["kind"] == "electric_car", "amount"].sum()),
+        "energy_not_delivered_mwh": float(unmet.loc[unmet["kind"] == "electric_car", "amount"].sum()) / 1000,
         "energy_to_charge_after_the_study_mwh": float(cars.sessions.loc[after, "e_rest_mwh"].sum()),
         "day_ahead_cost_eur": float(settlement["plan_eur"].sum(skipna=False)),
         "reserve_cost_eur": float(settlement["reserve_eur"].sum()),
@@ -592,6 +594,6 @@ def _findings(prices: xr.Dataset | None, settlement: pd.DataFrame, unmet: pd.Dat
         )
     cars = unmet[unmet["kind"] == "electric_car"]
     if len(cars):
-        amount = f"{1000 * cars['amount'].sum():.1f} kWh in {len(cars)} sessions"
+        amount = f"{cars['amount'].sum():.1f} kWh in {len(cars)} sessions"
         findings.append(Finding("cars left without all their energy", where="balancing", got=amount))
     return tuple(findings)

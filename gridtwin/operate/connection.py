@@ -201,12 +201,16 @@ def _judge(case: _Case, connection: Connection) -> dict[str, object]:
         "kind": connection.kind,
         "kw": connection.kw,
         "fits": fits,
-        # A request between two grains that fits is itself the largest known.
-        "largest_kw": np.inf if grains >= MOST_GRAINS else max(grains * KW_PER_GRAIN, connection.kw if fits else 0.0),
+        "largest_kw": _largest_kw(grains, connection.kw if fits else 0.0),
         "already_violated_without": bool((base.excess > TOLERANCE).any()),
         "steps_unsolved": base.unsolved,
     }
     return row | _limit_of(case, critical, grains, connection)
+
+
+def _largest_kw(grains: int, fitting_kw: float) -> float:
+    """The result of the search in kW; a request between two grains that fits is itself the largest known."""
+    return np.inf if grains >= MOST_GRAINS else max(round(grains * KW_PER_GRAIN, 1), fitting_kw)
 
 
 def _fits(case: _Case, grains: int, kw: float) -> bool:
@@ -218,9 +222,9 @@ def _fits(case: _Case, grains: int, kw: float) -> bool:
 
 def _search(case: _Case, critical: Ints, requested_kw: float) -> tuple[int, Ints]:
     """Largest number of grains that breaks nothing in any step, and the steps that decide it."""
-    beyond = _find_upper(case, critical, requested_kw)
+    beyond = _find_upper(case, _solve_before(case, critical), requested_kw)
     while True:
-        grains = _bisect(case, critical, beyond)
+        grains = _bisect(case, _solve_before(case, critical), beyond)
         worst = _find_worst(case, grains * KW_PER_GRAIN / 1000)
         disagreeing = worst.step[worst.worsening > 0]
         if grains == 0 or not len(disagreeing):
@@ -228,7 +232,7 @@ def _search(case: _Case, critical: Ints, requested_kw: float) -> tuple[int, Ints
         critical, beyond = np.union1d(critical, disagreeing), grains
 
 
-def _find_upper(case: _Case, critical: Ints, requested_kw: float) -> int:
+def _find_upper(case: _Case, critical: _Before, requested_kw: float) -> int:
     """A number of grains that breaks something in the critical steps, or just above the most."""
     grains = max(int(requested_kw / KW_PER_GRAIN), 1)
     while grains <= MOST_GRAINS and _holds(case, critical, grains):
@@ -236,7 +240,7 @@ def _find_upper(case: _Case, critical: Ints, requested_kw: float) -> int:
     return min(grains, MOST_GRAINS + 1)
 
 
-def _bisect(case: _Case, critical: Ints, beyond: int) -> int:
+def _bisect(case: _Case, critical: _Before, beyond: int) -> int:
     """Largest number of grains below `beyond` that breaks nothing in the critical steps."""
     low, high = 0, beyond
     while high - low > 1:
@@ -245,8 +249,26 @@ def _bisect(case: _Case, critical: Ints, beyond: int) -> int:
     return low
 
 
-def _holds(case: _Case, steps: Ints, grains: int) -> bool:
-    return bool((_worsening(case, steps, grains * KW_PER_GRAIN / 1000)[1] <= 0).all())
+def _holds(case: _Case, critical: _Before, grains: int) -> bool:
+    return bool((_worsening(case, critical, grains * KW_PER_GRAIN / 1000)[1] <= 0).all())
+
+
+@dataclass(frozen=True, eq=False)
+class _Before:
+    """Some steps without the request."""
+
+    steps: Ints
+    silent: list[Floats]
+    """Voltages with the generators of each rise rule silent. (step, bus) [pu]"""
+    excess: Floats
+    """Relative excess over the limit. (step, item) [-]"""
+
+
+def _solve_before(case: _Case, steps: Ints) -> _Before:
+    p_mw, q_mvar = case.p_mw[steps], case.q_mvar[steps]
+    off = [generators & (p_mw > 0) for _, generators in case.rise_generators]
+    silent = [_solve(case, np.where(part, 0.0, p_mw), np.where(part, 0.0, q_mvar), 0.0).vm_pu for part in off]
+    return _Before(steps, silent, _excess(case, _values(case, steps, 0.0, silent)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,13 +301,13 @@ def _find_worst(case: _Case, extra_mw: float) -> _Worst:
 
 
 def _worst_of_block(case: _Case, steps: Ints, extra_mw: float) -> _Worst:
-    excess, worsening = _worsening(case, steps, extra_mw)
+    excess, worsening = _worsening(case, _solve_before(case, steps), extra_mw)
     step = steps[(worsening if extra_mw else excess).argmax(axis=0)]
     unsolved = int(np.isneginf(worsening).all(axis=1).sum())
     return _Worst(excess.max(axis=0), worsening.max(axis=0), step, unsolved)
 
 
-def _worsening(case: _Case, steps: Ints, extra_mw: float) -> tuple[Floats, Floats]:
+def _worsening(case: _Case, before: _Before, extra_mw: float) -> tuple[Floats, Floats]:
     """Relative excess of every item, and what of it is not allowed.
 
     Returns
@@ -294,18 +316,16 @@ def _worsening(case: _Case, steps: Ints, extra_mw: float) -> tuple[Floats, Float
         -infinity where nothing is known without the request; infinity where the
         request leaves a step without a solution. Worsening above 0 breaks a limit. [-]
     """
-    silent = _solve_silent(case, steps)
-    before = _excess(case, steps, 0.0, silent)
-    after = _excess(case, steps, extra_mw, silent) if extra_mw else before
-    known = np.isfinite(before)
-    allowed = np.where(before > TOLERANCE, before + WORSENING, TOLERANCE)
+    known = np.isfinite(before.excess)
+    after = _excess(case, _values(case, before.steps, extra_mw, before.silent)) if extra_mw else before.excess
+    allowed = np.where(before.excess > TOLERANCE, before.excess + WORSENING, TOLERANCE)
     excess = np.where(known, np.where(np.isfinite(after), after, np.inf), -np.inf)
     return excess, excess - np.where(known, allowed, 0.0)
 
 
-def _excess(case: _Case, steps: Ints, extra_mw: float, silent: Sequence[Floats]) -> Floats:
-    """Distance of every item from its limit, relative to the limit, positive when broken. (step, item)"""
-    return np.asarray(case.items.sense * (_values(case, steps, extra_mw, silent) / case.items.limit - 1))
+def _excess(case: _Case, values: Floats) -> Floats:
+    """Distance of every item from its limit, relative to the limit, positive when broken. (step, item) [-]"""
+    return np.asarray(case.items.sense * (values / case.items.limit - 1))
 
 
 def _values(case: _Case, steps: Ints, extra_mw: float, silent: Sequence[Floats]) -> Floats:
@@ -313,13 +333,6 @@ def _values(case: _Case, steps: Ints, extra_mw: float, silent: Sequence[Floats])
     flow = _solve(case, case.p_mw[steps], case.q_mvar[steps], extra_mw)
     rises = [(flow.vm_pu - vm_pu)[:, buses] for (buses, _), vm_pu in zip(case.rise_generators, silent, strict=True)]
     return np.hstack([flow.loading_percent, flow.vm_pu, flow.vm_pu, *rises])
-
-
-def _solve_silent(case: _Case, steps: Ints) -> list[Floats]:
-    """Voltages with the generators of each rise rule silent. (step, bus) [pu]"""
-    p_mw, q_mvar = case.p_mw[steps], case.q_mvar[steps]
-    silent = [generators & (p_mw > 0) for _, generators in case.rise_generators]
-    return [_solve(case, np.where(off, 0.0, p_mw), np.where(off, 0.0, q_mvar), 0.0).vm_pu for off in silent]
 
 
 def _solve(case: _Case, p_mw: Floats, q_mvar: Floats, extra_mw: float) -> StepResults:
@@ -331,15 +344,16 @@ def _limit_of(case: _Case, critical: Ints, grains: int, connection: Connection) 
     """What breaks one grain above the largest power, and its value with the requested power."""
     if grains >= MOST_GRAINS:
         return {"limiting_asset": "", "limiting_quantity": ""}
-    _, worsening = _worsening(case, critical, (grains + 1) * KW_PER_GRAIN / 1000)
+    before = _solve_before(case, critical)
+    _, worsening = _worsening(case, before, (grains + 1) * KW_PER_GRAIN / 1000)
     row, item = np.unravel_index(int(worsening.argmax()), worsening.shape)
-    step = critical[[row]]
-    where = {"limiting_time": case.times[step[0]]}
+    where = {"limiting_time": case.times[critical[row]]}
     if np.isposinf(worsening[row, item]):
         return where | {"limiting_asset": connection.bus, "limiting_quantity": "status"}
+    values = _values(case, critical, connection.kw / 1000, before.silent)
     return where | {
         "limiting_asset": case.items.asset[item],
         "limiting_quantity": case.items.quantity[item],
-        "worst_value": _values(case, step, connection.kw / 1000, _solve_silent(case, step))[0, item],
+        "worst_value": values[row, item],
         "limit": case.items.limit[item],
     }

@@ -26,7 +26,9 @@ from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.power_flow import PowerFlow, run_power_flow
 
 FLAT = 1e-12
-"""Contributions below this are no contributions. [MW or pu]"""
+"""A sum below this is no flow and no voltage change. [MW or pu]"""
+SMALLEST_SHARE = 0.005
+"""Shares that would round to 0 % are not named. [-]"""
 
 
 class Contributions(NamedTuple):
@@ -87,11 +89,15 @@ def name_contributors(contributions: pd.Series, *, most: int = 5) -> str:
     contributions : Series
         By asset, positive towards the violation.
     most : int, default 5
-        Number of names; percentages are of the sum over all assets, so those of
-        assets that work against the violation are not needed to read them.
+        Number of names. Percentages are of the sum over all assets: where some
+        work against the violation, those of the others add up to more than 100.
     """
     total = contributions.sum()
     if not np.isfinite(total) or abs(total) < FLAT:
         return ""
-    largest = contributions[contributions > FLAT].sort_values(ascending=False, kind="stable").head(most)
+    largest = (
+        contributions[contributions / abs(total) > SMALLEST_SHARE]
+        .sort_values(ascending=False, kind="stable")
+        .head(most)
+    )
     return ", ".join(f"{name} ({100 * value / total:.0f} %)" for name, value in largest.items())

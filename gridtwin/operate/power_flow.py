@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,7 +15,7 @@ from gridtwin.data.profiles import Profiles
 from gridtwin.errors import ConvergenceError, Finding
 from gridtwin.grid.compile import compile_injections, compile_network, find_assets_in_service, find_bus_of_assets
 from gridtwin.grid.twin import GridTwin
-from gridtwin.kernels.power_flow import NetworkArrays, solve_steps
+from gridtwin.kernels.power_flow import LANES, NetworkArrays, solve_steps
 from gridtwin.nomenclature import attrs_of
 
 PowerFlow: TypeAlias = xr.Dataset
@@ -23,6 +26,8 @@ TOLERANCE_MVA = 1e-7
 """Largest power mismatch at a bus of a solved step. [MVA]"""
 MAX_ITERATIONS = 200
 """A step far from voltage collapse takes 5 to 15; one that needs more than this is about to collapse."""
+BLOCKS_WORTH_A_THREAD = 8
+"""Below this a thread costs more than it saves."""
 
 
 class StepResults(NamedTuple):
@@ -79,19 +84,35 @@ def run_power_flow(twin: GridTwin, profiles: Profiles) -> PowerFlow:
     return label_power_flow(twin, profiles, results)
 
 
-def solve_all_steps(network: NetworkArrays, p_mw: NDArray[np.float64], q_mvar: NDArray[np.float64]) -> StepResults:
-    """Kernel outputs for injections of shape (step, asset), generation positive."""
+def solve_all_steps(
+    network: NetworkArrays, p_mw: NDArray[np.float64], q_mvar: NDArray[np.float64], *, threads: int | None = None
+) -> StepResults:
+    """Kernel outputs for injections of shape (step, asset), generation positive.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Threads that share the steps; results do not depend on it. Default: one per core.
+    """
     results = _empty_results(len(p_mw), len(network.out_bus), len(network.branch_start) - 1)
-    solve_steps(
-        network,
-        np.ascontiguousarray(p_mw),
-        np.ascontiguousarray(q_mvar),
-        TOLERANCE_PU,
-        TOLERANCE_MVA,
-        MAX_ITERATIONS,
-        *results,
-    )
+    p_mw, q_mvar = np.ascontiguousarray(p_mw), np.ascontiguousarray(q_mvar)
+    threads = threads or os.cpu_count() or 1
+
+    def solve_part(part: slice) -> None:
+        outputs = (values[part] for values in results)
+        solve_steps(network, p_mw[part], q_mvar[part], TOLERANCE_PU, TOLERANCE_MVA, MAX_ITERATIONS, *outputs)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(solve_part, _share_steps(len(p_mw), threads)))
     return results
+
+
+def _share_steps(steps: int, threads: int) -> list[slice]:
+    """Slices of whole blocks, one per thread where that is worth a thread."""
+    blocks = -(-steps // LANES)
+    parts = max(1, min(threads, blocks // BLOCKS_WORTH_A_THREAD))
+    bounds = [LANES * (blocks * part // parts) for part in range(parts)] + [steps]
+    return [slice(first, last) for first, last in pairwise(bounds)]
 
 
 def label_power_flow(twin: GridTwin, profiles: Profiles, results: StepResults) -> PowerFlow:

@@ -69,4 +69,6 @@ def share_within_band(vm_pu: NDArray[np.float64], outside: NDArray[np.bool_], wi
     """
     known = np.isfinite(vm_pu[:, window.steps]).sum(axis=1) + window.missing
     left = outside[:, window.steps].sum(axis=1)
-    return 1 - np.divide(left, known, out=np.full(len(known), np.nan), where=known > 0)
+    shares = np.full(len(known), np.nan)
+    shares[known > 0] = 1 - left[known > 0] / known[known > 0]
+    return shares

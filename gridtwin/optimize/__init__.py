@@ -1,0 +1,1 @@
+"""What to do: the flexibility schedule and its certificate; Pyomo and HiGHS live here only."""

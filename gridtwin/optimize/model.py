@@ -176,7 +176,8 @@ def add_batteries(model: pyo.ConcreteModel, problem: DayProblem) -> None:
 
     r is the square root of the round-trip efficiency. Charging and discharging at
     once only burns energy; that pays only at a negative price, so `mode` is binary on
-    those steps and continuous on all others, where the solution is checked.
+    those steps and continuous on all others, where the solution is checked and a
+    direction fixed if need be (`planned_day.solve_without_burning`).
     """
     batteries = {battery.name: battery for battery in of_kind(problem.assets, Battery)}
     rated = {name: battery.p_rated_kw for name, battery in batteries.items()}

@@ -258,14 +258,14 @@ class AcRounds:
     def _one_round(self, number: int) -> AcRound:
         """Solve, run the power flow of all paths, and compare."""
         study, day = self.day.study, self.day
-        solution = solve_without_burning(self.solver, self.model)
+        solution, fixed = solve_without_burning(self.solver, self.model)
         plan = read_plan(self.model, solution, self.problem)
         self.capped |= find_caps(day.assets, plan.p_kw)
         plan = replace(plan, p_kw=mark_caps(day.assets, plan.p_kw, self.capped))
         _, flow = day.run_paths(plan.p_kw)
         check = check_limits(study.twin, flow, study.settings.confidence)
         present = self._compare(plan, check, measure_room(study.twin, flow, self.limits, study.settings.confidence))
-        self._note(number, solution, check)
+        self._note(number, solution, check, fixed)
         return present
 
     def _compare(self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray) -> AcRound:
@@ -302,7 +302,7 @@ class AcRounds:
         self.model.limit_room_kw.store_values(dict(zip(self.rows.labels, self._room_kw().tolist(), strict=True)))
         self.solver.set_upper(self.model.network_limit, self._room_kw())
 
-    def _note(self, number: int, solution: Solution, check: LimitCheck) -> None:
+    def _note(self, number: int, solution: Solution, check: LimitCheck, fixed: int) -> None:
         self.log.append(
             {
                 "day": str(self.day.axis.local_times[0].date()),
@@ -310,26 +310,35 @@ class AcRounds:
                 "status": solution.status,
                 "objective_eur": solution.objective_eur,
                 "network_rows": len(self.rows.labels),
+                "battery_directions_fixed": fixed,
                 "loading_violation_percent": max(0.0, float(check.loading_excess_percent.max(initial=0.0))),
                 "voltage_violation_pu": max(0.0, float(check.vm_excess_pu.max(initial=0.0))),
             }
         )
 
 
-def solve_without_burning(solver: PersistentSolver, model: Any) -> Solution:
-    """Solve; where a battery charges and discharges at once, forbid it on that step and solve again.
+def solve_without_burning(solver: PersistentSolver, model: Any) -> tuple[Solution, int]:
+    """Solve; where a battery charges and discharges at once, hold it to the stronger direction and solve again.
 
-    A negative price is known beforehand, but a full network makes burning energy
-    attractive too: cheaper than curtailing.
+    A negative price is known beforehand and gets binaries. But a full network makes
+    burning energy attractive too, where it is cheaper than curtailing: on these steps
+    the direction is fixed, which takes one more linear program instead of a search.
+
+    Returns
+    -------
+    Solution, int
+        The solution and the number of directions fixed in this call.
     """
+    fixed = 0
     while True:
         solution = solver.solve()
         charge, discharge = (solution.values_of(part) for part in (model.battery_charge_kw, model.battery_discharge_kw))
         burning = [key for key in charge if min(charge[key], discharge[key]) > SIMULTANEOUS_KW]
-        free = [model.battery_mode[key] for key in burning if not solver.is_integer(model.battery_mode[key])]
-        if not free:
-            return solution
-        solver.set_integer(free)
+        if not burning:
+            return solution, fixed
+        for key in burning:
+            solver.fix(model.battery_mode[key], 1.0 if charge[key] >= discharge[key] else 0.0)
+        fixed += len(burning)
 
 
 def _find_reference(day: Day) -> tuple[np.ndarray, xr.Dataset, xr.Dataset]:

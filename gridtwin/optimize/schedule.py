@@ -118,8 +118,8 @@ def _read_energy(model: pyo.ConcreteModel, solution: Solution, problem: DayProbl
         energy[car.name][:] = 0.0
     for (name, _, t), value in solution.values_of(model.car_kwh).items():
         energy[name][t] = value
+    kelvin = solution.values_of(model.heat_pump_kelvin)
     for pump in of_kind(problem.assets, HeatPump):
-        kelvin = solution.values_of(model.heat_pump_kelvin)
         energy[pump.name] = pump.c_kwh_per_k * np.array([kelvin[pump.name, t] for t in range(steps)])
     for (name, t), value in solution.values_of(model.battery_kwh).items():
         energy[name][t] = value

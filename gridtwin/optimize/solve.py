@@ -20,7 +20,7 @@ from gridtwin.errors import Finding, InfeasibleError
 
 FEASIBILITY_TOLERANCE = 1e-6
 """Largest violation of a row or bound, and of optimality, in units of the model or relative."""
-MIP_GAP = 1e-6
+MIP_GAP = 1e-4
 """Relative gap at which a mixed-integer solve is done. [-]"""
 
 
@@ -124,16 +124,11 @@ class PersistentSolver:
         lower, upper = self.program.row_lower[rows], self.program.row_upper[rows]
         _check(self._highs.changeRowsBounds(len(rows), rows, lower, upper), "change of row bounds")
 
-    def is_integer(self, variable: Any) -> bool:
-        """Whether a variable is a whole number by now."""
-        return bool(self.program.integer[self.program.column_of[id(variable)]])
-
-    def set_integer(self, variables: list[Any]) -> None:
-        """Make variables whole numbers from now on."""
-        columns = np.array([self.program.column_of[id(part)] for part in variables], dtype=np.int32)
-        self.program.integer[columns] = True
-        kinds = np.full(len(columns), int(highspy.HighsVarType.kInteger), dtype=np.uint8)
-        _check(self._highs.changeColsIntegrality(len(columns), columns, kinds), "change of integrality")
+    def fix(self, variable: Any, value: float) -> None:
+        """Hold a variable at one value from now on."""
+        column = self.program.column_of[id(variable)]
+        self.program.lower[column] = self.program.upper[column] = value
+        _check(self._highs.changeColBounds(column, value, value), "change of bounds")
 
     def solve(self) -> Solution:
         """Solve and audit; once more from scratch where the audit fails after a warm start.
@@ -187,9 +182,16 @@ class PersistentSolver:
         )
 
 
+class _QuietHighs(highspy.Highs):  # type: ignore[misc]
+    """HiGHS without output: it prints its banner when callbacks are enabled, before an option can be set."""
+
+    def enableCallbacks(self) -> None:  # noqa: N802 - the name is highspy's
+        self.silent()
+        super().enableCallbacks()
+
+
 def _start_highs(program: LinearProgram) -> highspy.Highs:
-    highs = highspy.Highs()
-    highs.silent()
+    highs = _QuietHighs()
     # one thread: the same schedule on every machine
     highs.setOptionValue("threads", 1)
     highs.setOptionValue("mip_rel_gap", MIP_GAP)
@@ -246,7 +248,7 @@ def audit_optimality(program: LinearProgram, x: np.ndarray, row_dual: np.ndarray
     primal = float(program.cost @ x)
     of_rows = _at_bounds(row_dual, program.row_lower, program.row_upper, program.matrix @ x)
     dual = of_rows + _at_bounds(reduced, program.lower, program.upper, x)
-    tolerance = FEASIBILITY_TOLERANCE * (1 + abs(primal))
+    tolerance = FEASIBILITY_TOLERANCE * (1 + float(np.abs(program.cost * x).sum()))
     return [] if primal - dual <= tolerance else [_audit_finding("optimality is not proved", tolerance, primal - dual)]
 
 
@@ -257,11 +259,11 @@ def _outside(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> float:
 def _at_bounds(dual: np.ndarray, lower: np.ndarray, upper: np.ndarray, values: np.ndarray) -> float:
     """Sum of duals times the bound that their sign points to.
 
-    Where that bound is infinite a dual must be zero, up to the tolerance; it then
-    counts at the value, which adds nothing to the gap.
+    Duals below the tolerance have no reliable sign; they count at the value, which
+    adds nothing to the gap.
     """
     bound = np.where(dual > 0, lower, upper)
-    rounded = np.isinf(bound) & (np.abs(dual) <= FEASIBILITY_TOLERANCE)
+    rounded = np.abs(dual) <= FEASIBILITY_TOLERANCE
     return float(np.sum(dual * np.where(rounded, values, bound)))
 
 

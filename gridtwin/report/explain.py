@@ -160,7 +160,8 @@ def _schedule_lines(run: RunFolder, name: str, time: pd.Timestamp) -> Iterator[s
             yield f"  Stored energy at the end of the interval: {row['e_kwh']:.2f} kWh"
     unmet = run.table("unmet")
     for _, row in (unmet[unmet["asset"] == name] if len(unmet) else unmet).iterrows():
-        yield f"  Unmet {UNMET_WORDS.get(row['case'], '')}: {row['what']}, {row['amount']:.3g} {row['unit']}, {row['cost_eur']:.2f} EUR"
+        amount = f"{row['amount']:.3g} {row['unit']}, {row['cost_eur']:.2f} EUR"
+        yield f"  Unmet {UNMET_WORDS.get(row['case'], '')}: {row['what']}, {amount}"
 
 
 def _at(run: RunFolder, table: str, item: str, name: str, time: pd.Timestamp) -> pd.DataFrame:

@@ -34,7 +34,11 @@ KIND_COLOURS = {
 GENERATING = frozenset({"pv", "wind", "generator"})
 """Kinds whose power is shown as generation, positive, under that label."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtons": [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+}
 
 
 def template() -> dict[str, Any]:
@@ -110,7 +114,7 @@ def line(times: np.ndarray, values: Values, name: str, *, colour: str, unit: str
     style = {"color": colour, "width": more.pop("width", 2), "dash": more.pop("dash", "solid"), "shape": "hv"}
     decimals = more.pop("decimals", 1)
     return go.Scatter(
-        x=closed_times(times),
+        **even_times(times),
         y=closed(values, decimals),
         name=name,
         mode="lines",
@@ -126,12 +130,11 @@ def band(
     """A band between two step lines; the hover text of its upper edge tells both."""
     opacity, decimals = more.pop("opacity", 0.18), more.pop("decimals", 1)
     edge = {"width": more.pop("edge", 0), "shape": "hv", "color": colour}
-    times, low, high = closed_times(times), closed(low, decimals), closed(high, decimals)
+    low, high = closed(low, decimals), closed(high, decimals)
     group = {"legendgroup": more.pop("group", name)}
-    shared = {"mode": "lines", "line": edge, **group}
-    lower = go.Scatter(x=times, y=low, showlegend=False, hoverinfo="skip", **shared)
+    shared = {"mode": "lines", "line": edge, **even_times(times), **group}
+    lower = go.Scatter(y=low, showlegend=False, hoverinfo="skip", **shared)
     upper = go.Scatter(
-        x=times,
         y=high,
         fill="tonexty",
         fillcolor=with_opacity(colour, opacity),
@@ -144,15 +147,21 @@ def band(
     return [lower, upper]
 
 
-def closed_times(times: np.ndarray) -> np.ndarray:
-    """Interval starts and the end of the last interval, so that its step is drawn too."""
-    return np.append(times, times[-1:] + (times[1] - times[0] if len(times) > 1 else np.timedelta64(0)))
+def even_times(times: np.ndarray) -> dict[str, Any]:
+    """Start and step of an even time axis [ms], a hundredth of the size of the stamps themselves."""
+    step = (times[1] - times[0]) / np.timedelta64(1, "ms") if len(times) > 1 else 9e5
+    return {"x0": str(times[0].astype("datetime64[s]")), "dx": float(step)}
+
+
+def short(values: Values, decimals: int) -> np.ndarray:
+    """Rounded, in single precision: half the size, and finer than a pixel."""
+    return np.round(np.asarray(values, dtype=np.float32), decimals)
 
 
 def closed(values: Values, decimals: int) -> np.ndarray:
-    """Values with the last one repeated, rounded to two decimals more than the hover text shows."""
+    """Values with the last one repeated, so that the step of the last interval is drawn too."""
     held = np.asarray(values, dtype=float)
-    return np.asarray(np.round(np.append(held, held[-1:]), decimals + 2))
+    return short(np.append(held, held[-1:]), decimals + 2)
 
 
 def with_opacity(colour: str, opacity: float) -> str:

@@ -19,11 +19,13 @@ from gridtwin.report.figure_style import (
     MUTED,
     axis_times,
     band,
+    even_times,
     kind_word,
     limit_line,
     line,
     plain_text,
     power_scale,
+    short,
     time_title,
 )
 from gridtwin.report.results import CASES, ordered_cases
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 Views = dict[str, go.Figure]
 MOST_VIEWS = 8
 """Branches or buses to choose from in one figure; the tables hold all."""
+LONG_STUDY_STEPS = 800
+"""Longer studies offer fewer of them, so that the page stays small enough to mail."""
 PRICE_COLOUR = "#7a5195"
 
 
@@ -78,14 +82,19 @@ def loading_views(run: RunFolder) -> Views:
     table, branches = run.table("branch_loading"), run.table("branches").set_index("branch")
     limits = branches["max_loading_percent"]
     views = {}
-    for branch in tightest_branches(run)[:MOST_VIEWS]:
+    for branch in tightest_branches(run)[: most_views(run)]:
         rows = table[table["branch"] == branch]
         columns = ("loading_p05_percent", "loading_p50_percent", "loading_p95_percent")
         figure = _before_after(rows, columns, _zone(run), unit="%", decimals=1)
         limit_line(figure, float(limits[branch]), f"limit {limits[branch]:g} %")
         figure.update_layout(yaxis_title="Loading [%]", yaxis_rangemode="tozero")
-        views[_titled(_element_word(branches.loc[branch, "element"]), branch)] = figure
+        views[titled(_element_word(branches.loc[branch, "element"]), branch)] = figure
     return views
+
+
+def most_views(run: RunFolder) -> int:
+    """How many branches or buses a figure offers."""
+    return MOST_VIEWS if run.about["time"]["steps"] <= LONG_STUDY_STEPS else 3
 
 
 def tightest_branches(run: RunFolder) -> list[str]:
@@ -102,12 +111,12 @@ def voltage_views(run: RunFolder) -> Views:
         return {}
     columns = ("vm_p05_pu", "vm_p50_pu", "vm_p95_pu")
     views = {"All buses, lowest to highest": _voltage_envelope(table, buses, _zone(run))}
-    for bus in tightest_buses(run)[: MOST_VIEWS - 1]:
+    for bus in tightest_buses(run)[: most_views(run) - 1]:
         figure = _before_after(table[table["bus"] == bus], columns, _zone(run), unit="pu", decimals=4)
         for limit in buses[["vm_min_pu", "vm_max_pu"]].T[bus].astype(float):
             limit_line(figure, limit, f"limit {limit:g} pu")
         figure.update_layout(yaxis_title="Voltage [pu]")
-        views[_titled("Bus", bus)] = figure
+        views[titled("Bus", bus)] = figure
     return views
 
 
@@ -193,16 +202,16 @@ def _wide(table: pd.DataFrame, case: str, item: str, value: str, names: list[str
     """Probability (time, name) of the chosen names, in their order. [%]"""
     rows = table[(table["case"] == case) & table[item].isin(names)]
     wide = rows.pivot(index="time_utc", columns=item, values=value)[names]
-    return (100 * wide).rename(columns=lambda name: _titled(item.capitalize(), name))
+    return (100 * wide).rename(columns=lambda name: titled(item.capitalize(), name))
 
 
 def _risk_map(percent: pd.DataFrame, zone: str) -> go.Figure:
     times = axis_times(pd.DatetimeIndex(percent.index), zone)
     figure = go.Figure(
         go.Heatmap(
-            x=times,
+            **even_times(times),
             y=[plain_text(name) for name in percent.columns],
-            z=np.round(percent.to_numpy().T, 1),
+            z=short(percent.to_numpy().T, 1),
             zmin=0,
             zmax=100,
             xgap=0.5,
@@ -214,12 +223,17 @@ def _risk_map(percent: pd.DataFrame, zone: str) -> go.Figure:
                 [0.6, "#d55e00"],
                 [1, "#6b0f3a"],
             ],
-            colorbar={"title": {"text": "Probability<br>over the limit [%]", "font": {"size": 12}}, "thickness": 12},
+            colorbar={
+                "title": {"text": "Probability<br>over the limit [%]", "font": {"size": 12}},
+                "thickness": 12,
+                "lenmode": "pixels",
+                "len": 150,
+            },
             hovertemplate="%{y}<br>%{x|%a %d %b %H:%M}<br>%{z:.0f} % of the paths over the limit<extra></extra>",
         )
     )
     figure.update_layout(
-        height=128 + 34 * percent.shape[1],
+        height=max(128 + 34 * percent.shape[1], 200),
         hovermode="closest",
         margin_t=16,
         xaxis_title=time_title(pd.DatetimeIndex(percent.index), zone),
@@ -259,8 +273,8 @@ def _stacked(table: pd.DataFrame, column: str, run: RunFolder) -> go.Figure:
         values = factor * rows[column].to_numpy()
         words = _direction_words(values, str(kind), shift=column == "shift_mw", unit=unit)
         bars = go.Bar(
-            x=axis_times(rows["time_utc"], zone),
-            y=np.round(values, 3),
+            **even_times(axis_times(rows["time_utc"], zone)),
+            y=short(values, 3),
             name=kind_word(str(kind)),
             marker={"color": KIND_COLOURS.get(str(kind), MUTED), "line": {"width": 0}},
             width=width,
@@ -353,8 +367,8 @@ def _balance(run: RunFolder, table: pd.DataFrame, bars: dict[str, tuple[str, str
     for name, (title, colour) in bars.items():
         figure.add_trace(
             go.Bar(
-                x=times,
-                y=np.round(factor * table[name], 3),
+                **even_times(times),
+                y=short(factor * table[name], 3),
                 name=title,
                 marker={"color": colour, "line": {"width": 0}},
                 hovertemplate=f"%{{y:.2f}} {unit}",
@@ -381,7 +395,7 @@ def _zone(run: RunFolder) -> str:
     return str(run.about["time"]["zone"])
 
 
-def _titled(word: str, name: str) -> str:
+def titled(word: str, name: str) -> str:
     """`Line` and `cable 3` -> `Line cable 3`; a name that says it itself stays as it is."""
     return name if word.lower() in name.lower() else f"{word} {name}"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from gridtwin.nomenclature import ASSET_KINDS
 from gridtwin.report.key_figures import split_unit
 
 ABBREVIATIONS = {"crps": "CRPS", "mae": "MAE", "rmse": "RMSE", "pv": "PV", "co2": "CO2", "utc": "UTC", "soc": "SoC"}
@@ -23,6 +23,8 @@ class Column:
     title: str
     format: Format = str
     number: bool = False
+    short: bool = False
+    """Kept on one line."""
 
 
 def html_table(table: pd.DataFrame, columns: Mapping[str, Column], *, most_rows: int = 200) -> str:
@@ -52,7 +54,7 @@ def _cells(row: Mapping[str, Any], columns: Mapping[str, Column]) -> Iterable[st
 
 
 def _class(column: Column) -> str:
-    return "number" if column.number else "text"
+    return "number" if column.number else "text short" if column.short else "text"
 
 
 def number(decimals: int = 1, unit: str = "", factor: float = 1.0) -> Format:
@@ -69,15 +71,15 @@ def auto_column(name: str, series: pd.Series) -> Column:
     """Column for a table whose columns another stage defines; the unit stays in the title."""
     title = column_title(name)
     if name == "kind" or name == "group":
-        return Column(title, lambda value: ASSET_KINDS.get(str(value), str(value)))
+        return Column(title, lambda value: str(value).replace("_", " "))
     if pd.api.types.is_bool_dtype(series.dtype):
         return Column(title, lambda value: "yes" if value else "no")
     if pd.api.types.is_integer_dtype(series.dtype):
         return Column(title, number(0), number=True)
     if pd.api.types.is_numeric_dtype(series.dtype):
-        return Column(title, _significant, number=True)
+        return Column(title, significant, number=True)
     if isinstance(series.dtype, pd.DatetimeTZDtype):
-        return Column(title, lambda value: f"{value:%a %d %b %Y %H:%M}")
+        return Column(title, lambda value: f"{value:%a %d %b %Y %H:%M}", short=True)
     return Column(title)
 
 
@@ -95,11 +97,25 @@ def column_title(name: str) -> str:
     return f"{title} [{unit}]" if unit != "-" else title
 
 
-def _significant(value: Any) -> str:
-    """About four significant digits, as people write them."""
+def in_kw(table: pd.DataFrame) -> pd.DataFrame:
+    """Powers and energies of one feeder read better in kW and kWh."""
+    units = {"_mw": "_kw", "_mwh": "_kwh"}
+    small = {
+        str(name): str(name).removesuffix(old) + new
+        for name in table
+        for old, new in units.items()
+        if str(name).endswith(old)
+    }
+    return table.assign(**{name: 1e3 * table[name] for name in small}).rename(columns=small)
+
+
+def significant(value: Any) -> str:
+    """Three to four significant digits, as people write them."""
     size = abs(float(value))
-    decimals = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 1 or size == 0 else 4
-    return number(decimals)(value)
+    if size == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(size)))
+    return number(min(decimals, 8))(value)
 
 
 def auto_table(table: pd.DataFrame, *, without: Iterable[str] = (), most_rows: int = 200) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gridtwin.report.results import StudyResults, ordered_cases
-from gridtwin.report.statistics import mean_over_paths, quantiles_over_paths, with_path
+from gridtwin.report.results import StudyResults, agreed_confidence, ordered_cases
+from gridtwin.report.statistics import agreed_over_paths, mean_over_paths, share_over_paths, with_path
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def build_key_figures(results: StudyResults) -> pd.DataFrame:
         *(figure for case in ordered_cases(results.power_flows) for figure in _network_figures(results, case)),
         *_unmet_figures(results.unmet),
         *_certificate_figures(results.certificate),
-        *_number_rows("balancing: ", results.balancing.totals if results.balancing else {}),
+        *_number_rows("balancing: ", results.balancing_totals),
         *_energy_figures(results),
     ]
     return pd.DataFrame([asdict(row) for row in rows], columns=list(KeyFigure.__dataclass_fields__))
@@ -50,10 +50,14 @@ def _network_figures(results: StudyResults, case: str) -> Iterator[KeyFigure]:
     hours = _hours_per_step(flow)
     kind = "estimated" if case.startswith("forecast") else "calculated"
     loading, voltage = with_path(flow["loading_percent"]), with_path(flow["vm_pu"])
-    yield _extreme("highest branch loading", loading, 0.95, case=case, kind=kind, unit="%")
-    yield _extreme("lowest voltage", voltage, 0.05, case=case, kind=kind, unit="pu")
-    yield _extreme("highest voltage", voltage, 0.95, case=case, kind=kind, unit="pu")
+    confidence = agreed_confidence(results.scenario)
+    yield _extreme("highest branch loading", loading, confidence, case=case, kind=kind, unit="%")
+    yield _extreme("lowest voltage", voltage, confidence, case=case, kind=kind, unit="pu")
+    yield _extreme("highest voltage", voltage, confidence, case=case, kind=kind, unit="pu")
     over = _over_limits(twin.branches, twin.buses, loading, voltage)
+    # of one element in one interval: what a schedule is certified for
+    highest = max(float(np.nanmax(part, initial=0.0)) for part in _risks(twin.branches, twin.buses, loading, voltage))
+    yield KeyFigure("highest risk in one interval at one element", case, 100 * highest, "%", kind)
     risk = 100 * float(over.any(axis=1).mean())
     yield KeyFigure("probability of a limit violation in the study", case, risk, "%", kind)
     yield KeyFigure("hours with a limit violated", case, float(over.sum(axis=1).mean()) * hours, "h", kind)
@@ -67,7 +71,7 @@ def _upstream_figures(results: StudyResults, flow: xr.Dataset, case: str, kind: 
     power = with_path(flow["p_slack_mw"]).to_numpy()
     mean = mean_over_paths(power)
     hours = _hours_per_step(flow)
-    peak = float(np.nanmax(quantiles_over_paths(power, (0.95,))))
+    peak = float(np.nanmax(agreed_over_paths(power, agreed_confidence(results.scenario))))
     yield KeyFigure("highest import from upstream", case, 1e3 * peak, "kW", kind)
     yield KeyFigure("energy from upstream", case, float(np.nansum(mean)) * hours, "MWh", kind)
     if results.prices is not None:
@@ -83,29 +87,45 @@ def _hours_per_step(flow: xr.Dataset) -> float:
     return float((times[1] - times[0]) / np.timedelta64(1, "h"))
 
 
-def _extreme(name: str, values: xr.DataArray, quantile: float, *, case: str, kind: str, unit: str) -> KeyFigure:
-    """Worst over time and elements of a quantile over paths; low quantiles look for the smallest."""
-    band = quantiles_over_paths(values.to_numpy(), (quantile,))[0]
-    filled = np.where(np.isfinite(band), band, -np.inf if quantile > 0.5 else np.inf)
-    place = int(filled.argmax() if quantile > 0.5 else filled.argmin())
-    step, item = np.unravel_index(place, band.shape)
+def _extreme(name: str, values: xr.DataArray, confidence: float, *, case: str, kind: str, unit: str) -> KeyFigure:
+    """Worst over time and elements of what the agreed share of paths keeps to; `lowest …` looks downwards."""
+    sense = -1.0 if name.startswith("lowest") else 1.0
+    agreed = sense * agreed_over_paths(sense * values.to_numpy(), confidence)
+    badness = np.where(np.isfinite(agreed), sense * agreed, -np.inf)
+    step, item = np.unravel_index(int(badness.argmax()), agreed.shape)
     label = str(values[values.dims[-1]].to_numpy()[item])
     stamp = pd.Timestamp(values["time"].to_numpy()[step])
-    return KeyFigure(name, case, float(band[step, item]), unit, kind, f"{label} at {stamp:%Y-%m-%d %H:%M} UTC")
+    return KeyFigure(name, case, float(agreed[step, item]), unit, kind, f"{label} at {stamp:%Y-%m-%d %H:%M} UTC")
 
 
 def _over_limits(
     branches: pd.DataFrame, buses: pd.DataFrame, loading: xr.DataArray, voltage: xr.DataArray
 ) -> np.ndarray:
     """Whether anything is over a planning limit, (path, time); NaN is never over."""
-    # imported here: a finished run is rendered without loading the network library
-    from gridtwin.operate.congestion import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
+    overloaded, outside = _violations(branches, buses, loading, voltage)
+    return np.asarray(overloaded.any(axis=-1) | outside.any(axis=-1))
+
+
+def _risks(
+    branches: pd.DataFrame, buses: pd.DataFrame, loading: xr.DataArray, voltage: xr.DataArray
+) -> list[np.ndarray]:
+    """Share of the paths over the limit, (time, branch) and (time, bus). [-]"""
+    parts = _violations(branches, buses, loading, voltage)
+    return [share_over_paths(part, values.to_numpy()) for part, values in zip(parts, (loading, voltage), strict=True)]
+
+
+def _violations(
+    branches: pd.DataFrame, buses: pd.DataFrame, loading: xr.DataArray, voltage: xr.DataArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where a planning limit is broken, (path, time, branch) and (path, time, bus)."""
+    # with the certificate's accuracy; imported here, as a finished run is rendered without the solver
+    from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 
     limit = branches["max_loading_percent"].reindex(loading["branch"].to_numpy()).to_numpy(dtype=float)
     low, high = buses[["vm_min_pu", "vm_max_pu"]].reindex(voltage["bus"].to_numpy()).to_numpy(dtype=float).T
     v = voltage.to_numpy()
-    over = (loading.to_numpy() > limit + LOADING_TOLERANCE_PERCENT).any(axis=-1)
-    return np.asarray(over | ((v < low - VOLTAGE_TOLERANCE_PU) | (v > high + VOLTAGE_TOLERANCE_PU)).any(axis=-1))
+    outside = (v < low - VOLTAGE_TOLERANCE_PU) | (v > high + VOLTAGE_TOLERANCE_PU)
+    return loading.to_numpy() > limit + LOADING_TOLERANCE_PERCENT, outside
 
 
 def _unmet_figures(unmet: pd.DataFrame) -> Iterator[KeyFigure]:
@@ -163,7 +183,7 @@ def split_unit(name: str) -> tuple[str, str]:
 def _energy_figures(results: StudyResults) -> Iterator[KeyFigure]:
     """Energy of the computing, as an interval."""
     for name in ("kwh_p2_5", "kwh_p50", "kwh_p97_5"):
-        if name in results.energy:
+        if results.energy.get(name) is not None:
             quantile = name.removeprefix("kwh_").replace("_", ".")
             yield KeyFigure(
                 f"energy of this computation, {quantile}",

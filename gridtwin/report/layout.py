@@ -17,8 +17,25 @@ def place_buses(buses: pd.DataFrame, branches: pd.DataFrame) -> pd.DataFrame:
     x, y = buses["x"].to_numpy(dtype=float), buses["y"].to_numpy(dtype=float)
     given = bool(np.isfinite(x).all() and np.isfinite(y).all() and len(set(zip(x, y, strict=True))) > len(x) / 2)
     if given:
-        return buses.assign(place="given")
+        return _beside_transformers(buses.assign(place="given"), branches)
     return buses.assign(**tree_layout(buses, branches), place="computed")
+
+
+def _beside_transformers(buses: pd.DataFrame, branches: pd.DataFrame) -> pd.DataFrame:
+    """Upstream buses that hang on transformers alone are drawn right above them.
+
+    Benchmark networks place them at the far end of the upper network, which
+    would draw the transformer across the whole map.
+    """
+    trafos = branches[branches["element"].isin(["trafo", "trafo3w"])]
+    others = branches[~branches["element"].isin(["trafo", "trafo3w"])]
+    ends = {*others["from_bus"], *others["to_bus"]}
+    height = float(buses["y"].max() - buses["y"].min()) or float(buses["x"].max() - buses["x"].min())
+    placed = buses.copy()
+    for upper, lower in zip(trafos["from_bus"], trafos["to_bus"], strict=True):
+        if upper not in ends and lower in ends:
+            placed.loc[upper, ["x", "y"]] = [buses["x"][lower], buses["y"][lower] + 0.07 * height]
+    return placed
 
 
 def tree_layout(buses: pd.DataFrame, branches: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ VOLTAGE_COLOURS = [[0, "#a3123a"], [0.25, "#f0a35e"], [0.5, "#eef2f5"], [0.75, "
 
 
 def map_views(run: RunFolder) -> dict[str, go.Figure]:
-    """One map per case; extremes are over the study of the 5 % and 95 % quantile over paths."""
+    """One map per case; extremes are over the whole study."""
     buses, branches = run.table("buses").set_index("bus"), run.table("branches").set_index("branch")
     cases = ordered_cases(run.table("branch_loading")["case"].unique())
     return {CASES.get(case, case): _map(run, case, buses, branches) for case in cases}
@@ -61,13 +61,13 @@ def _placed(branches: pd.DataFrame, buses: pd.DataFrame) -> pd.DataFrame:
 
 
 def _worst_loading(run: RunFolder, case: str) -> pd.DataFrame:
-    """Highest 95 % quantile of every branch, and when it is. [%]"""
+    """Highest loading of every branch that the agreed share of paths keeps to, and when it is. [%]"""
     table = run.table("branch_loading")
-    rows = table[(table["case"] == case) & table["loading_p95_percent"].notna()]
-    worst = rows.loc[rows.groupby("branch", sort=False)["loading_p95_percent"].idxmax()].set_index("branch")
+    rows = table[(table["case"] == case) & table["loading_agreed_percent"].notna()]
+    worst = rows.loc[rows.groupby("branch", sort=False)["loading_agreed_percent"].idxmax()].set_index("branch")
     risk = rows.groupby("branch", sort=False)["probability_over_limit"].max()
     when = _stamps(worst["time_utc"], run)
-    return pd.DataFrame({"loading": worst["loading_p95_percent"], "when": when, "risk": 100 * risk})
+    return pd.DataFrame({"loading": worst["loading_agreed_percent"], "when": when, "risk": 100 * risk})
 
 
 def _stamps(times: pd.Series, run: RunFolder) -> pd.Series:
@@ -93,7 +93,7 @@ def _branch_lines(ends: pd.DataFrame, words: str, *, colour: str, width: float) 
 
 def _branch_marks(ends: pd.DataFrame, case: str) -> go.Scatter:
     """Invisible marks at the middle of the branches that carry the hover text."""
-    quantile = ", 95 % of the paths below" if case.startswith("forecast") else ""
+    quantile = ", the agreed share of paths below" if case.startswith("forecast") else ""
     text = [
         f"<b>{plain_text(name)}</b> ({row.element})<br>highest loading {row.loading:.1f} %{quantile}"
         f"<br>limit {row.max_loading_percent:g} %, {row.when}<br>over the limit in up to {row.risk:.0f} % of the paths"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ import pandas as pd
 
 from gridtwin.report import figures
 from gridtwin.report.figure_style import CONFIG, GRID, INK, MUTED, template
-from gridtwin.report.html_table import Column, auto_table, column_title, html_table, number
+from gridtwin.report.html_table import Column, auto_table, column_title, html_table, in_kw, number, significant
 from gridtwin.report.key_figures import KeyFigure, read_key_figures
 from gridtwin.report.network_map import map_views
-from gridtwin.report.results import CASES
+from gridtwin.report.results import CASES, agreed_confidence, ordered_cases
 from gridtwin.report.verdict import (
     DIRECTION_WORDS,
     ELEMENT_WORDS,
@@ -123,7 +123,7 @@ def _header(run: RunFolder) -> str:
         "Size": f"{network['buses']} buses, {network['branches']} branches, {devices} assets",
         "Studied": f"{span}, {time['zone']}",
         "Forecast issued": f"{issued} local time" + (" and each day after" if len(time["issue_local"]) > 1 else ""),
-        "Paths and step": f"{about['forecast']['paths']} paths, {time['step_minutes']:g} min",
+        "Paths and step": f"{about['forecast']['path_count']} paths, {time['step_minutes']:g} min",
         "Limits": str((about.get("rules") or {}).get("title") or (about.get("rules") or {}).get("name", "")),
     }
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
@@ -154,31 +154,37 @@ class Tile:
 
 
 TILES = (
-    Tile("Highest branch loading", "highest branch loading", 0, "%", "95 % of the forecast paths stay below"),
+    Tile("Highest branch loading", "highest branch loading", 0, "%", "{agreed} of the paths stay below"),
     Tile(
-        "Risk of exceeding a planning limit",
+        "Highest risk in one interval",
+        "highest risk in one interval at one element",
+        0,
+        "%",
+        "paths over one limit",
+    ),
+    Tile(
+        "Risk in the whole study",
         "probability of a limit violation in the study",
         0,
         "%",
-        "share of paths, anywhere, any time",
+        "paths over any limit",
     ),
-    Tile("Expected time outside limits", "hours with a limit violated", 1, "h", "mean over the forecast paths"),
-    Tile("Lowest voltage", "lowest voltage", 3, "pu", "95 % of the forecast paths stay above"),
-    Tile("Highest import", "highest import from upstream", 0, "kW", "95 % of the forecast paths stay below"),
-    Tile(
-        "Day-ahead value of the supply",
-        "day-ahead value of energy from upstream",
-        2,
-        "EUR",
-        "mean over the forecast paths",
-    ),
+    Tile("Expected time outside limits", "hours with a limit violated", 1, "h", "mean over the paths"),
+    Tile("Lowest voltage", "lowest voltage", 3, "pu", "{agreed} of the paths stay above"),
+    Tile("Highest import", "highest import from upstream", 0, "kW", "{agreed} of the paths stay below"),
+    Tile("Day-ahead value of supply", "day-ahead value of energy from upstream", 0, "EUR", "mean over the paths"),
 )
 
 
 def _tiles(run: RunFolder) -> str:
     summary = run.table("summary")
     values = {(row.name, row.case): row for row in read_key_figures(summary)}
-    tiles = [_before_after_tile(tile, values) for tile in TILES if (tile.name, "forecast") in values]
+    agreed = percent_words(agreed_confidence(run.about["scenario"]))
+    tiles = [
+        _before_after_tile(replace(tile, note=tile.note.format(agreed=agreed)), values)
+        for tile in TILES
+        if (tile.name, "forecast") in values
+    ]
     tiles += _single_tiles(run, values)
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -206,7 +212,12 @@ def _single_tiles(run: RunFolder, values: KeyFigures) -> Iterator[str]:
     unmet = values.get(("price of unmet wishes", "forecast_scheduled"))
     if run.about["certificate"]:
         amount = f"{number(2)(unmet.value)} EUR" if unmet is not None else "none"
-        yield _tile("Wishes left unmet", amount, "at the prices of the scenario", "assumed" if unmet else "calculated")
+        yield _tile(
+            "Wishes left unmet, as planned",
+            amount,
+            "at the prices of the scenario",
+            "assumed" if unmet else "calculated",
+        )
     left, all_ = (values.get((f"balancing: absolute {name}", "")) for name in ("residual", "deviation"))
     if left is not None and all_ is not None:
         note = f"of {number(1)(1e3 * all_.value)} kWh deviation from plan"
@@ -214,7 +225,7 @@ def _single_tiles(run: RunFolder, values: KeyFigures) -> Iterator[str]:
     middle = values.get(("energy of this computation, p50", ""))
     if middle is not None:
         low, high = (values["energy of this computation, " + name, ""].value for name in ("p2.5", "p97.5"))
-        watt_hours = number(1)
+        watt_hours = significant
         note = f"{watt_hours(1e3 * low)} to {watt_hours(1e3 * high)} Wh with 95 %"
         yield _tile("Energy of this computation", f"{watt_hours(1e3 * middle.value)} Wh", note, middle.kind)
 
@@ -235,7 +246,11 @@ def _map_section(run: RunFolder, drawn: PageFigures) -> str:
         if places == {"given"}
         else "The network file has no complete coordinates; the tree is drawn from the source downwards."
     )
-    note = f"Line width and colour: highest loading in the study. Bus colour: voltage farthest from nominal. {how}"
+    agreed = percent_words(agreed_confidence(run.about["scenario"]))
+    note = (
+        f"Line width and colour: highest loading in the study that {agreed} of the paths stay below. "
+        f"Bus colour: voltage farthest from nominal. {how}"
+    )
     return _card(drawn.place(map_views(run), title="Where it is tight", note=note))
 
 
@@ -247,14 +262,23 @@ def _congestion_section(run: RunFolder, drawn: PageFigures) -> str:
         "For what happened, the share is 0 or 100 %.",
     )
     table = run.table("congestions")
-    body = (
-        '<p class="empty">No limit is exceeded in any case.</p>'
-        if table.empty
-        else html_table(
-            table.assign(case=table["case"].map(lambda case: CASES.get(case, case))), _congestion_columns(table)
-        )
-    )
-    return _card(risk) + _card('<p class="figure-title">Congestions of all cases</p>', body)
+    if table.empty:
+        return _card(risk) + _card('<p class="empty">No limit is exceeded in any case.</p>')
+    listed = (_case_table(table, case) for case in ordered_cases(table["case"].unique()))
+    about = "Probability: share of the paths in which the limit is broken at any time of the study."
+    return _card(risk) + _card(f'<p class="figure-title">Congestions</p><p class="figure-note">{about}</p>', *listed)
+
+
+def _case_table(table: pd.DataFrame, case: str) -> str:
+    """Congestions of one case, foldable; the forecast is open."""
+    rows = table[table["case"] == case]
+    places = [
+        figures.titled(ELEMENT_WORDS.get(str(e), str(e)), str(a))
+        for e, a in zip(rows["element"], rows["asset"], strict=True)
+    ]
+    head = f"<summary>{escape(CASES.get(case, case))}: {len(rows)} place{'s' if len(rows) > 1 else ''}</summary>"
+    body = html_table(rows.assign(place=places), _congestion_columns(rows), most_rows=40)
+    return f"<details{' open' if case.startswith('forecast') else ''}>{head}{body}</details>"
 
 
 def _congestion_columns(table: pd.DataFrame) -> dict[str, Column]:
@@ -262,18 +286,16 @@ def _congestion_columns(table: pd.DataFrame) -> dict[str, Column]:
     unit = table["unit"].iloc[0] if table["unit"].nunique() == 1 else ""
     value = number(1, unit) if unit == "%" else _value_of_any_unit
     return {
-        "case": Column("Case"),
-        "asset": Column("Place"),
-        "element": Column("Element", lambda value: ELEMENT_WORDS.get(str(value), str(value))),
+        "place": Column("Place"),
         "direction": Column("What", lambda value: DIRECTION_WORDS.get(str(value), str(value))),
         "probability": Column("Probability", percent_words, number=True),
         "worst_value": Column("Worst", value, number=True),
         "limit": Column("Limit", value, number=True),
-        "worst_time_local": Column("Worst at, local time", local_words),
+        "worst_time_local": Column("Worst at, local time", local_words, short=True),
         "hours_over": Column("Time over, mean", hours_words, number=True),
         "energy_over_mwh": Column("Energy over [kWh]", number(1, factor=1e3), number=True),
         "rule": Column("Rule"),
-        "contributors": Column("Main contributors"),
+        "contributors": Column("Main contributors at the worst time"),
     }
 
 
@@ -297,9 +319,18 @@ def _forecast_section(run: RunFolder, drawn: PageFigures) -> str:
         "Consumption is positive; of generating kinds, generation is."
     )
     fan = drawn.place(figures.forecast_views(run), title="Forecast and what happened", note=note)
-    scores = run.table("forecast_scores")
-    table = f'<p class="figure-title">Scores against what happened</p>{auto_table(scores)}' if len(scores) else ""
-    return _card(fan) + _card(table)
+    return _card(fan) + _score_card(run.table("forecast_scores"))
+
+
+def _score_card(scores: pd.DataFrame) -> str:
+    """Scores of the total and of each kind; those of every asset stay in the table file."""
+    if scores.empty:
+        return ""
+    groups = in_kw(scores[scores["level"] != "asset"] if "level" in scores else scores)
+    note = "Skill: 100 % is perfect, 0 % no better than the naive forecast. Scores of each asset: forecast_scores."
+    empty = [name for name in groups if groups[name].isna().all() or (groups[name] == "").all()]
+    table = auto_table(groups.iloc[::-1], without=["kind", *map(str, empty)])
+    return _card(f'<p class="figure-title">Scores against what happened</p><p class="figure-note">{note}</p>', table)
 
 
 def _schedule_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -322,7 +353,8 @@ def _certificate_card(certificate: dict[str, Any]) -> str:
     rounds = pd.DataFrame(certificate.get("solves") or [])
     table = f"<h3>Rounds</h3>{auto_table(rounds)}" if len(rounds) else ""
     title = f'<p class="figure-title">{escape(certificate_words(certificate))}</p>'
-    return _card(title, _facts({name: value for name, value in certificate.items() if name != "solves"}), table)
+    shown = {name: value for name, value in certificate.items() if name != "solves"}
+    return _card(title, _facts({f"{n}_utc" if n == "worst_time" else n: value for n, value in shown.items()}), table)
 
 
 def _facts(values: dict[str, Any]) -> str:
@@ -338,7 +370,7 @@ def _facts(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return significant(value) if isinstance(value, float) else str(value)
 
 
 def _unmet_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -360,10 +392,12 @@ def _balancing_section(run: RunFolder, drawn: PageFigures) -> str:
     figure = drawn.place(
         figures.balancing_views(run),
         title="Deviation from the schedule and what covered it",
-        note="Mean per quarter hour; the simulation runs in finer steps. Deviation = what is left − batteries − reserves.",
+        note="Mean per quarter hour; the simulation runs in finer steps. "
+        "Deviation = what is left − batteries − reserves, consumption positive.",
     )
     totals = {name: value for name, value in run.about["balancing"].items() if value is not None}
-    return _card(figure) + _card('<p class="figure-title">Sums over the study</p>' if totals else "", _facts(totals))
+    shown = dict(in_kw(pd.DataFrame([totals])).iloc[0].astype(float)) if totals else {}
+    return _card(figure) + _card('<p class="figure-title">Sums over the study</p>' if totals else "", _facts(shown))
 
 
 def _table_section(name: str, about: str = "") -> Callable[[RunFolder, PageFigures], str]:
@@ -371,9 +405,37 @@ def _table_section(name: str, about: str = "") -> Callable[[RunFolder, PageFigur
 
     def make(run: RunFolder, drawn: PageFigures) -> str:
         table = run.table(name)
-        return (_about(about) if about else "") + _card(auto_table(table)) if len(table) else ""
+        return (_about(about) if about else "") + _card(auto_table(in_kw(table))) if len(table) else ""
 
     return make
+
+
+def _connection_section(run: RunFolder, drawn: PageFigures) -> str:
+    table = run.table("connections")
+    if table.empty:
+        return ""
+    return _about("Whether the request fits in every quarter hour that was looked at, and what limits it.") + _card(
+        html_table(table, CONNECTION_COLUMNS)
+    )
+
+
+def _yes_no(value: Any) -> str:
+    return "yes" if value else "no"
+
+
+CONNECTION_COLUMNS = {
+    "name": Column("Request"),
+    "bus": Column("Bus"),
+    "kind": Column("Kind"),
+    "kw": Column("Requested [kW]", number(0), number=True),
+    "fits": Column("Fits", _yes_no),
+    "largest_kw": Column("Largest that fits [kW]", number(0), number=True),
+    "limiting_asset": Column("Limited by"),
+    "limiting_time_local": Column("At, local time", local_words),
+    "worst_value": Column("Value there", _value_of_any_unit, number=True),
+    "limit": Column("Limit", _value_of_any_unit, number=True),
+    "already_violated_without": Column("Broken already without it", _yes_no),
+}
 
 
 def _quality_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -443,11 +505,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Flexibility", "flexibility", _schedule_section),
     ("What stays unmet", "unmet", _unmet_section),
     ("Balancing", "balancing", _balancing_section),
-    (
-        "Connection requests",
-        "connections",
-        _table_section("connections", "Whether the request fits at every studied quarter hour, and what limits it."),
-    ),
+    ("Connection requests", "connections", _connection_section),
     (
         "Observation",
         "observation",

@@ -13,7 +13,6 @@ from gridtwin.errors import Finding
 
 if TYPE_CHECKING:
     from gridtwin.grid.twin import GridTwin
-    from gridtwin.operate.balancing import BalancingResult
 
 CASES: dict[str, str] = {
     "forecast": "Forecast, no flexibility",
@@ -28,6 +27,11 @@ def ordered_cases(cases: Iterable[str]) -> list[str]:
     """Cases in the order of `CASES`; others follow as they come."""
     there = list(dict.fromkeys(cases))
     return [case for case in CASES if case in there] + [case for case in there if case not in CASES]
+
+
+def agreed_confidence(scenario: Mapping[str, Any]) -> float:
+    """Share of the paths in which each limit must hold in each interval after scheduling. [-]"""
+    return float(scenario.get("flexibility", {}).get("confidence", 0.95))
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,19 @@ class StudyResults:
     schedule: xr.Dataset | None = None
     """`p_mw`, `p_base_mw`, `e_mwh`, `reason` (time, asset) of the flexible assets."""
     unmet: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Wishes that the schedule leaves unmet, with amount and price; those of real time are in `balancing`."""
+    """Wishes that the schedule leaves unmet, with amount and price."""
     certificate: Mapping[str, Any] = field(default_factory=dict)
     """What the AC check of the schedule found."""
-    balancing: BalancingResult | None = None
-    """What happened in real time: series, settlement, totals, unmet wishes."""
+    balancing: xr.Dataset | None = None
+    """Deviation, activation and what stays unbalanced, on the fine time axis."""
+    settlement: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Energy and money of balancing, index: start of each settlement interval."""
+    balancing_totals: Mapping[str, Any] = field(default_factory=dict)
+    """Sums of balancing over the study."""
+    actual: xr.Dataset | None = None
+    """Profiles of what happened with schedule and balancing, (time, asset)."""
+    unmet_realised: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Wishes that were left unmet in real time, with amount and price."""
     prices: xr.Dataset | None = None
     """`price_eur_per_mwh` (time); attrs `kind`."""
     weather: xr.Dataset | None = None

@@ -27,7 +27,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-import gridtwin
 from gridtwin.errors import DataError, Finding, GridtwinError
 from gridtwin.report.page import render_page
 from gridtwin.report.results import StudyResults
@@ -36,7 +35,7 @@ from gridtwin.report.tables import Tables, build_tables
 from gridtwin.time_axis import to_local
 
 SCHEMA_VERSION = 1
-LIBRARIES = ("darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo", "scipy",
+LIBRARIES = ("gridtwin", "darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo", "scipy",
              "simbench", "xarray")  # fmt: skip
 RUN_FILE, PAGE_FILE, TABLE_FOLDER = "run.json", "report.html", "tables"
 DEAD_AFTER_SECONDS = 3600.0
@@ -185,11 +184,11 @@ def about_run(results: StudyResults, tables: Tables) -> dict[str, Any]:
             "flexible": int(twin.assets["flexible"].sum()),
         },
         "rules": twin.rules,
-        "forecast": {"paths": results.forecast.sizes["path"], **results.forecast.attrs},
+        "forecast": {**results.forecast.attrs, "path_count": results.forecast.sizes["path"]},
         "cases": list(results.power_flows),
         "assumed": assumed_inputs(results),
         "certificate": results.certificate,
-        "balancing": results.balancing.totals if results.balancing else {},
+        "balancing": results.balancing_totals,
         "findings": [asdict(finding) for finding in results.findings],
         "data_quality": _quality_summary(results.data_quality),
         "energy": results.energy,
@@ -212,7 +211,7 @@ def assumed_inputs(results: StudyResults) -> list[str]:
     quality = results.data_quality
     if "pseudo" in quality and (quality["pseudo"] > 0).any():
         assumed.append(f"Profiles of {int((quality['pseudo'] > 0).sum())} assets (pseudo values)")
-    return assumed + [str(finding) for finding in results.findings if "assumed" in finding.what.lower()]
+    return assumed + [finding.what for finding in results.findings if "assumed" in finding.what.lower()]
 
 
 def _kind_of(series: xr.Dataset) -> str:
@@ -226,7 +225,7 @@ def _quality_summary(quality: pd.DataFrame) -> dict[str, float]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"gridtwin": gridtwin.__version__, "python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
             versions[name] = importlib.metadata.version(name)

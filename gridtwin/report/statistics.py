@@ -50,6 +50,32 @@ def _at_position(ordered: np.ndarray, position: np.ndarray) -> np.ndarray:
     return np.asarray(low + (position - below) * (high - low))
 
 
+def agreed_over_paths(values: np.ndarray, confidence: float) -> np.ndarray:
+    """Value that all but the agreed share of paths stay at or below, along the first axis.
+
+    Parameters
+    ----------
+    values : ndarray, (path, ...)
+        NaN is left out.
+    confidence : float
+        Share of the paths that must lie at or below. [-]
+
+    Notes
+    -----
+    With n paths the largest floor(n (1 - confidence)) may lie above: the same
+    count as in the certificate of a schedule, without interpolation.
+
+    Examples
+    --------
+    >>> float(agreed_over_paths(np.arange(10.0), 0.9))
+    8.0
+    """
+    ordered = np.sort(values, axis=0)
+    count = np.isfinite(ordered).sum(axis=0, keepdims=True)
+    above = np.floor(count * (1 - confidence) + 1e-9).astype(int)
+    return np.asarray(np.take_along_axis(ordered, np.maximum(count - 1 - above, 0), axis=0)[0])
+
+
 def mean_over_paths(values: np.ndarray) -> np.ndarray:
     """Mean along the first axis, NaN left out, NaN where no path has a value."""
     there = np.isfinite(values)

@@ -13,8 +13,8 @@ import xarray as xr
 from gridtwin.nomenclature import ASSET_KINDS
 from gridtwin.report.key_figures import build_key_figures
 from gridtwin.report.layout import place_buses
-from gridtwin.report.results import StudyResults, ordered_cases
-from gridtwin.report.statistics import quantiles_over_paths, share_over_paths, with_path
+from gridtwin.report.results import StudyResults, agreed_confidence, ordered_cases
+from gridtwin.report.statistics import agreed_over_paths, quantiles_over_paths, share_over_paths, with_path
 from gridtwin.time_axis import to_local
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def build_tables(results: StudyResults) -> Tables:
     Quantiles are over the forecast paths; of a group of assets the paths are
     summed first. The sign is that of the stages, consumption positive.
     """
-    zone = str(results.scenario["time"]["zone"])
+    zone, studied = str(results.scenario["time"]["zone"]), results.forecast.indexes["time"]
     tables = {
         "summary": build_key_figures(results),
         "congestions": congestion_table(results.congestions, zone),
@@ -52,8 +52,8 @@ def build_tables(results: StudyResults) -> Tables:
         "data_quality": _plain(results.data_quality),
         "findings": finding_table(results),
         "energy": _plain(results.ledger),
-        "prices": series_table(results.prices, "price_eur_per_mwh", zone),
-        "weather": series_table(results.weather, "temperature_celsius", zone),
+        "prices": series_table(results.prices, "price_eur_per_mwh", zone, studied=studied),
+        "weather": series_table(results.weather, "temperature_celsius", zone, studied=studied),
         "buses": bus_table(results),
         "branches": results.twin.branches.rename_axis("branch").reset_index(),
         "assets": results.twin.assets.rename_axis("asset").reset_index(),
@@ -77,11 +77,16 @@ def congestion_table(congestions: pd.DataFrame, zone: str) -> pd.DataFrame:
 
 
 def branch_loading_table(results: StudyResults, zone: str) -> pd.DataFrame:
-    """Loading of every branch, quarter hour and case: band over paths and probability over the limit."""
-    # imported here: a finished run is rendered without loading the network library
-    from gridtwin.operate.congestion import LOADING_TOLERANCE_PERCENT
+    """Loading of every branch, quarter hour and case: band over paths and probability over the limit.
+
+    `loading_agreed_percent` is what the agreed share of paths (the scenario's
+    confidence) stays below; a schedule is made to keep it at the limit.
+    """
+    # with the certificate's accuracy; imported here, as a finished run is rendered without the solver
+    from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT
 
     limits = results.twin.branches["max_loading_percent"] + LOADING_TOLERANCE_PERCENT
+    confidence = agreed_confidence(results.scenario)
     parts = []
     for case in ordered_cases(results.power_flows):
         loading = with_path(results.power_flows[case]["loading_percent"])
@@ -91,6 +96,7 @@ def branch_loading_table(results: StudyResults, zone: str) -> pd.DataFrame:
             "loading_p05_percent": low,
             "loading_p50_percent": middle,
             "loading_p95_percent": high,
+            "loading_agreed_percent": agreed_over_paths(loading.to_numpy(), confidence),
             "probability_over_limit": share_over_paths(loading.to_numpy() > limit, loading.to_numpy()),
         }
         parts.append(_long(columns, loading, "branch", zone=zone, case=case))
@@ -99,7 +105,7 @@ def branch_loading_table(results: StudyResults, zone: str) -> pd.DataFrame:
 
 def bus_voltage_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Voltage of every bus, quarter hour and case: band over paths and probability outside the planning limits."""
-    from gridtwin.operate.congestion import VOLTAGE_TOLERANCE_PU
+    from gridtwin.optimize.network_limits import VOLTAGE_TOLERANCE_PU
 
     limits = results.twin.buses[["vm_min_pu", "vm_max_pu"]] + [-VOLTAGE_TOLERANCE_PU, VOLTAGE_TOLERANCE_PU]
     parts = []
@@ -150,8 +156,8 @@ def asset_power_table(results: StudyResults, zone: str) -> pd.DataFrame:
         "p_mean_mw": results.forecast["p_mean_mw"].to_numpy(),
         "p_realised_mw": realised.to_numpy(),
     }
-    if results.balancing is not None:
-        actual = results.balancing.actual["p_mw"].transpose("time", "asset")
+    if results.actual is not None:
+        actual = results.actual["p_mw"].transpose("time", "asset")
         columns["p_realised_scheduled_mw"] = actual.sel(asset=forecast["asset"].to_numpy()).to_numpy()
     return _long(columns, forecast, "asset", zone=zone)
 
@@ -203,9 +209,7 @@ def schedule_by_kind_table(results: StudyResults, zone: str) -> pd.DataFrame:
 
 def unmet_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Unmet wishes as planned and as they came, dearest first within each case."""
-    parts = {"forecast_scheduled": results.unmet}
-    if results.balancing is not None:
-        parts["realised_scheduled"] = results.balancing.unmet
+    parts = {"forecast_scheduled": results.unmet, "realised_scheduled": results.unmet_realised}
     tables = [_plain(table).assign(case=case) for case, table in parts.items() if len(table)]
     if not tables:
         return pd.DataFrame()
@@ -222,7 +226,7 @@ def balancing_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """
     if results.balancing is None:
         return pd.DataFrame()
-    dataset = results.balancing.dataset
+    dataset = results.balancing
     series = {str(name): dataset[name].to_numpy() for name in dataset if dataset[name].dims == ("time",)}
     for cause in dataset["cause"].to_numpy() if "cause" in dataset else ():
         series[f"cause_{cause}_mw"] = dataset["p_cause_mw"].sel(cause=cause).to_numpy()
@@ -238,7 +242,7 @@ def activation_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """
     if results.balancing is None:
         return pd.DataFrame()
-    dataset = results.balancing.dataset
+    dataset = results.balancing
     parts = []
     for name, owner in (("p_support_mw", "battery"), ("p_activated_mw", "reserve")):
         if name in dataset:
@@ -250,9 +254,9 @@ def activation_table(results: StudyResults, zone: str) -> pd.DataFrame:
 
 def battery_energy_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Energy that each battery really held at the end of each quarter hour. [kWh]"""
-    if results.balancing is None or not results.balancing.dataset.sizes.get("battery"):
+    if results.balancing is None or not results.balancing.sizes.get("battery"):
         return pd.DataFrame()
-    return _melted(1e3 * _by_quarter_hour(results.balancing.dataset["e_mwh"], "battery").last(), "asset", "e_kwh", zone)
+    return _melted(1e3 * _by_quarter_hour(results.balancing["e_mwh"], "battery").last(), "asset", "e_kwh", zone)
 
 
 def _by_quarter_hour(values: xr.DataArray, owner: str) -> DatetimeIndexResampler:
@@ -269,9 +273,9 @@ def _melted(wide: pd.DataFrame, item: str, value: str, zone: str) -> pd.DataFram
 
 def settlement_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Energy and money of every settlement interval, costs positive."""
-    if results.balancing is None:
+    if results.settlement.empty:
         return pd.DataFrame()
-    return with_local_times(_plain(results.balancing.settlement.rename_axis("time")), zone)
+    return with_local_times(_plain(results.settlement.rename_axis("time")), zone)
 
 
 def finding_table(results: StudyResults) -> pd.DataFrame:
@@ -282,10 +286,11 @@ def finding_table(results: StudyResults) -> pd.DataFrame:
     return table.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
 
 
-def series_table(series: xr.Dataset | None, name: str, zone: str) -> pd.DataFrame:
-    """One series of prices or weather with both times; `kind` says measured, estimated or assumed."""
+def series_table(series: xr.Dataset | None, name: str, zone: str, *, studied: pd.Index) -> pd.DataFrame:
+    """One series of prices or weather at the studied times; `kind` says measured, estimated or assumed."""
     if series is None:
         return pd.DataFrame()
+    series = series.sel(time=series.indexes["time"].isin(studied))
     table = _timed({name: series[name].to_numpy()}, series, zone)
     return table.assign(kind=str(series.attrs.get("kind", series[name].attrs.get("kind", "measured"))))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from gridtwin.report.results import ordered_cases
+from gridtwin.report.results import agreed_confidence, ordered_cases
 
 if TYPE_CHECKING:
     from gridtwin.report.run_folder import RunFolder
@@ -61,11 +61,10 @@ def _line_of(run: RunFolder, case: str) -> VerdictLine:
     lead = LEADS.get(case, case)
     if rows.empty:
         return VerdictLine("good", lead, f"no limit is exceeded; {_highest(run, case)}{_checked(run, case)}.")
-    worst = rows.iloc[0]
-    text = (
-        f"{congestion_words(worst, certain=case.startswith('realised'))}{_others(len(rows) - 1)}{_checked(run, case)}."
-    )
-    return VerdictLine(_tone(run, case, rows), lead, text)
+    if case == "forecast_scheduled":
+        return _scheduled_line(run, lead, rows)
+    words = congestion_words(rows.iloc[0], certain=case.startswith("realised"))
+    return VerdictLine("bad", lead, f"{words}{_others(len(rows) - 1)}.")
 
 
 def congestions_of(run: RunFolder, case: str) -> pd.DataFrame:
@@ -74,15 +73,24 @@ def congestions_of(run: RunFolder, case: str) -> pd.DataFrame:
     return table[table["case"] == case] if len(table) else table
 
 
-def _tone(run: RunFolder, case: str, rows: pd.DataFrame) -> Tone:
-    """Bad where the risk is above what the scenario agreed to."""
-    agreed = agreed_risk(run)
-    return "watch" if case == "forecast_scheduled" and float(rows["probability"].max()) <= agreed else "bad"
+def _scheduled_line(run: RunFolder, lead: str, rows: pd.DataFrame) -> VerdictLine:
+    """What risk is left in one interval, which is what a schedule is made and certified for."""
+    left, agreed = highest_risk(run, "forecast_scheduled"), 1 - agreed_confidence(run.about["scenario"])
+    worst = rows.iloc[0]
+    text = (
+        f"in no quarter hour is the risk at any place above {percent_words(left)} (agreed: {percent_words(agreed)}); "
+        f"most often at {worst['asset']}, {percent_words(float(worst['probability']))} at some time in the study, "
+        f"worst path {quantity_words(worst['worst_value'], str(worst['unit']))}{_others(len(rows) - 1)}"
+    )
+    tone: Tone = "watch" if left <= agreed + 1e-9 else "bad"
+    return VerdictLine(tone, lead, f"{text}{_checked(run, 'forecast_scheduled')}.")
 
 
-def agreed_risk(run: RunFolder) -> float:
-    """Share of the paths in which a limit may be exceeded after scheduling. [-]"""
-    return 1 - float(run.about["scenario"].get("flexibility", {}).get("confidence", 1.0)) + 1e-9
+def highest_risk(run: RunFolder, case: str) -> float:
+    """Highest share of paths over a planning limit at one element in one interval. [-]"""
+    summary = run.table("summary")
+    rows = summary[(summary["name"] == "highest risk in one interval at one element") & (summary["case"] == case)]
+    return float(rows["value"].iloc[0]) / 100
 
 
 def congestion_words(row: Any, *, certain: bool = False) -> str:
@@ -120,7 +128,7 @@ def certificate_words(certificate: Mapping[str, Any]) -> str:
     tail = f" (AC power flow of {paths} paths, {rounds} round{'s' if rounds != 1 else ''})"
     if certificate.get("limits_hold"):
         share = percent_words(float(certificate["confidence"]))
-        return f"Checked: every limit holds in at least {share} of the paths{tail}."
+        return f"Checked: in every interval each limit holds in at least {share} of the paths{tail}."
     excess = [f"{certificate[name]:.3g} {unit}" for name, unit in EXCESSES.items() if certificate.get(name, 0) > 0]
     what = " and ".join(excess) or "a step without solution"
     return f"Not certified: {what} over a limit remains at {certificate.get('worst_asset', 'a place')}{tail}."

@@ -94,7 +94,6 @@ def close(mine: xr.DataArray, theirs: object, tolerance: float, what: str) -> No
 
 CODES = [
     "1-LV-rural1--0-sw",
-    "1-LV-rural1--0-no_sw",
     "1-LV-rural2--0-sw",
     "1-LV-rural3--0-no_sw",
     "1-LV-semiurb4--0-sw",
@@ -354,7 +353,7 @@ def random_nets(draw: st.DrawFn) -> pp.pandapowerNet:
     return net
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(random_nets())
 def test_random_networks(net: pp.pandapowerNet) -> None:
     assert_same(net)

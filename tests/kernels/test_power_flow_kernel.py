@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pandapower.networks as pn
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from gridtwin.grid.compile import compile_network
 from gridtwin.grid.twin import build_twin
 from gridtwin.kernels.power_flow import DIVERGED, LANES, NOT_FINITE, OK, NetworkArrays, solve_steps
+from gridtwin.operate.power_flow import solve_all_steps
 
 
 class FlatRules:
@@ -96,17 +96,10 @@ def test_fast_equals_slow(network, injections) -> None:
         np.testing.assert_allclose([p_slack[step], q_slack[step]], slow["slack_mva"], atol=1e-6)
 
 
-def test_one_and_two_threads_agree_to_the_bit(network, injections) -> None:
-    before = numba.get_num_threads()
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("one thread only")
-    try:
-        numba.set_num_threads(1)
-        alone = solve(network, *injections)
-        numba.set_num_threads(2)
-        together = solve(network, *injections)
-    finally:
-        numba.set_num_threads(before)
+def test_one_and_three_threads_agree_to_the_bit(network, injections) -> None:
+    repeated = [np.tile(part, (20, 1)) for part in injections]
+    alone = solve_all_steps(network, *repeated, threads=1)
+    together = solve_all_steps(network, *repeated, threads=3)
     for one, two in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, two)
 

@@ -14,6 +14,7 @@ from gridtwin.data.charging_sessions import empty_sessions
 from gridtwin.data.profiles import build_profiles, check_profiles
 from gridtwin.errors import DataError
 from gridtwin.operate.balancing import CAUSES, run_balancing
+from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.scenario import Balancing, Flexibility, Reserve
 from gridtwin.time_axis import TimeAxis
 
@@ -129,7 +130,9 @@ def test_deviation_is_what_assets_do_beyond_the_plan(axis: TimeAxis) -> None:
     actual = result.actual["p_mw"].sum("asset").to_numpy()
     table = result.settlement
     np.testing.assert_allclose(table["plan_mwh"], planned / 4, rtol=0, atol=CLOSES)
-    np.testing.assert_allclose(actual - planned, 4 * (table["deviation_mwh"] + table["battery_mwh"]), rtol=0, atol=CLOSES)
+    np.testing.assert_allclose(
+        actual - planned, 4 * (table["deviation_mwh"] + table["battery_mwh"]), rtol=0, atol=CLOSES
+    )
     causes = result.dataset["p_cause_mw"].sum("cause")
     np.testing.assert_allclose(causes, result.dataset["p_deviation_mw"], rtol=0, atol=CLOSES)
     assert tuple(result.dataset["cause"].to_numpy()) == CAUSES
@@ -241,8 +244,9 @@ def test_energy_that_does_not_fit_is_reported_with_its_price() -> None:
     case.session(10.0, 11.0, 0.015)  # one hour at 11 kW
     result = case.run()
     row = result.unmet.iloc[0]
-    assert (row["asset"], row["what"], row["unit"]) == ("car", "energy not delivered", "MWh")
-    assert row["amount"] == pytest.approx(0.004, abs=1e-12)
+    assert (row["asset"], row["what"], row["unit"]) == ("car", "energy not delivered", "kWh")
+    assert row["amount"] == pytest.approx(4.0, abs=1e-9)
+    assert result.totals["energy_not_delivered_mwh"] == pytest.approx(0.004, abs=1e-12)
     assert row["cost_eur"] == pytest.approx(8.0, abs=1e-9)  # 4 kWh at 2 EUR/kWh
     assert any("cars left" in finding.what for finding in result.findings)
 
@@ -285,6 +289,20 @@ def test_a_heat_pump_is_shifted_and_its_room_guarded() -> None:
     row = result.unmet.iloc[0]
     assert row["what"] == "comfort" and row["unit"] == "K h"
     assert 15 < row["amount"] < 24, "about a day, less the hours of warming, at 1 K beyond comfort"
+
+
+def test_reality_follows_the_schedule_as_the_forecast_paths_do() -> None:
+    # the meaning of a schedule against another reality is one: that of `apply_schedule`
+    case = busy_case()
+    case.scheduled[:, 3] = 0.0
+    realised = build_profiles(case.axis, ASSETS, case.real, 0.5 * case.real)
+    expected = apply_schedule(TWIN, realised, case.schedule()).isel(path=0)
+    actual = case.run(battery_share=0.0, flexibility=Flexibility(comfort_kelvin=5)).actual
+    for asset in ("house", "pump", "roof", "cell"):
+        for name in ("p_mw", "q_mvar"):
+            got, wanted = actual[name].sel(asset=asset), expected[name].sel(asset=asset)
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12, err_msg=f"{name} of {asset}")
+    assert np.abs(actual["p_mw"] - realised["p_mw"]).sel(asset=["pump", "roof"]).max("time").min() > 1e-4
 
 
 def test_reactive_power_and_quality_follow() -> None:

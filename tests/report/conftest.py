@@ -7,6 +7,8 @@ MV -- trafo -- LV -- A -- B      PV at B, cars at A and C, battery at B,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,7 @@ import xarray as xr
 
 from gridtwin.errors import Finding
 from gridtwin.report.results import StudyResults
+from gridtwin.report.run_folder import RunFolder, read_run, write_run
 from gridtwin.time_axis import TimeAxis
 
 BUSES = ["MV", "LV", "A", "B", "C", "D & <E>"]
@@ -46,6 +49,14 @@ ASSETS = [
     ("pv B", "sgen", "B", "pv", 0.030, True, np.nan),
     ("battery B", "storage", "B", "battery", 0.015, True, 0.03),
 ]
+
+CONGESTION_TYPES = dict.fromkeys(
+    ["asset", "element", "quantity", "rule", "unit", "direction", "contributors"], "object"
+) | dict.fromkeys(
+    ["limit", "probability", "worst_value", "hours_over", "energy_over_mwh", "events", "longest_event_h"], "float64"
+)  # fmt: skip
+CONGESTION_TYPES |= {"worst_time": "datetime64[ns]"} | dict.fromkeys(["p50", "p95", "p99", "p100"], "float64")
+"""Columns of `find_congestions`; a table without rows has them too."""
 
 
 def make_twin() -> SimpleNamespace:
@@ -132,11 +143,11 @@ def congestions_of(flow: xr.Dataset) -> pd.DataFrame:
                     "contributors": "car C 41 %, heat pump C 12 %",
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(CONGESTION_TYPES)).astype(CONGESTION_TYPES)
 
 
 def make_balancing(
-    axis: TimeAxis, coords: dict, real: np.ndarray, base: np.ndarray, shift: np.ndarray, unmet: pd.DataFrame
+    axis: TimeAxis, coords: dict, real: np.ndarray, base: np.ndarray, shift: np.ndarray
 ) -> SimpleNamespace:
     """Half of every deviation is covered by the battery, the rest stays."""
     deviation = np.repeat((real - base).sum(axis=1), 3)
@@ -161,13 +172,14 @@ def make_balancing(
     settlement = pd.DataFrame({"plan_mwh": base.sum(axis=1) / 4, "total_eur": base.sum(axis=1) * 20}, index=axis.times)
     totals = {"absolute_deviation_mwh": float(np.abs(deviation).sum() / 12), "total_cost_eur": float("nan")}
     totals["absolute_residual_mwh"] = totals["absolute_deviation_mwh"] / 2
-    return SimpleNamespace(
-        dataset=dataset, actual=actual, settlement=settlement, totals=totals, unmet=unmet.assign(amount=0.5, cost_eur=1.0)
-    )
+    return SimpleNamespace(dataset=dataset, actual=actual, settlement=settlement, totals=totals)
 
 
-def make_results(*, first_day: str = "2016-12-13", seed: int = 7, paths: int = 20) -> StudyResults:
-    axis = TimeAxis.of_days(pd.Timestamp(first_day).date(), 1, "Europe/Berlin")
+def make_results(
+    *, first_day: str = "2016-12-13", seed: int = 7, paths: int = 20, steps: int | None = None
+) -> StudyResults:
+    day = TimeAxis.of_days(pd.Timestamp(first_day).date(), 1, "Europe/Berlin")
+    axis = replace(day, length=steps or day.length)
     twin, names = make_twin(), [row[0] for row in ASSETS]
     power = make_power(axis, paths, seed)
     real = make_power(axis, 1, seed + 1)
@@ -211,10 +223,10 @@ def make_results(*, first_day: str = "2016-12-13", seed: int = 7, paths: int = 2
     }
     congestions = pd.concat({case: congestions_of(flow) for case, flow in flows.items()}, names=["case"])
     unmet = pd.DataFrame(
-        [("car C", "electric_car", "energy not delivered", axis.times[70], axis.times[80], 1.5, "kWh", 3.0)],
+        [("car C", "electric_car", "energy not delivered", axis.times[3], axis.times[7], 1.5, "kWh", 3.0)],
         columns=["asset", "kind", "what", "start", "end", "amount", "unit", "cost_eur"],
     )
-    balancing = make_balancing(axis, coords, real[0], base, shift, unmet)
+    balancing = make_balancing(axis, coords, real[0], base, shift)
     price = 80 + 60 * np.sin(np.arange(axis.length) / 12)
     certificate = {
         "limits_hold": True, "converged": True, "rounds": 2, "confidence": 0.9, "paths": paths,
@@ -242,13 +254,15 @@ def make_results(*, first_day: str = "2016-12-13", seed: int = 7, paths: int = 2
         schedule=schedule,
         unmet=unmet,
         certificate=certificate,
-        balancing=balancing,  # type: ignore[arg-type]
-            {"party": ["battery B", "imbalance"], "energy_kwh": [3.2, 1.1], "cost_eur": [0.4, 0.2]}
-        ),
+        balancing=balancing.dataset,
+        settlement=balancing.settlement,
+        balancing_totals=balancing.totals,
+        actual=balancing.actual,
+        unmet_realised=unmet.assign(amount=0.5, cost_eur=1.0),
         prices=xr.Dataset(
             {"price_eur_per_mwh": ("time", price)}, coords={"time": axis.times}, attrs={"kind": "assumed"}
         ),
-        connections=pd.DataFrame({"name": ["=HYPERLINK(1)"], "bus": ["A"], "fits": [False], "headroom_kw": [12.0]}),
+        connections=pd.DataFrame({"name": ["=HYPERLINK(1)"], "bus": ["A"], "fits": [False], "largest_kw": [12.0]}),
         observation=pd.DataFrame({"quantity": ["feeder head"], "rmse_kw": [2.5]}),
         findings=(
             Finding("battery profile was replaced", where="storage 'battery B'", code="GT-D07"),
@@ -268,3 +282,21 @@ def make_results(*, first_day: str = "2016-12-13", seed: int = 7, paths: int = 2
 @pytest.fixture(scope="session")
 def results() -> StudyResults:
     return make_results()
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Callable[..., StudyResults]:
+    """Study with another day, seed or number of paths."""
+    return make_results
+
+
+@pytest.fixture(scope="session")
+def run(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The study of `results`, written and read again."""
+    return read_run(write_run(results, tmp_path_factory.mktemp("runs") / "first"))
+
+
+@pytest.fixture(scope="session")
+def count_overloads() -> Callable[[xr.Dataset], pd.DataFrame]:
+    """Congestions of a power flow of the feeder."""
+    return congestions_of
