@@ -25,7 +25,7 @@ from gridtwin.forecast.day_ahead import check_forecast, forecast
 from gridtwin.forecast.scores import score_forecast
 from gridtwin.grid.inputs import StudyInputs, read_inputs
 from gridtwin.operate.balancing import run_balancing
-from gridtwin.operate.congestion import find_congestions
+from gridtwin.operate.congestion import check_congestion_data, find_congestions
 from gridtwin.operate.connection import check_connections
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.operate.observe import observe_feeder_head
@@ -87,7 +87,9 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         congestions = {case: find_congestions(twin, flow, powers[case]) for case, flow in flows.items()}
         connections = check_connections(twin, profiles, scenario.connection)
 
-    findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings)
+    unsolved = [finding for flow in flows.values() for finding in check_congestion_data(twin, flow)]
+    findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings,
+                *dict.fromkeys(unsolved))  # fmt: skip
     return StudyResults(
         name=source.name,
         scenario=scenario.model_dump(mode="json"),
@@ -112,7 +114,7 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         data_quality=quality_shares(profiles),
         ledger=ledger.table(),
         energy=ledger.statement(scenario.title, **scenario.energy.model_dump()).model_dump(mode="json"),
-        timings=ledger.table().set_index("step")["seconds"].to_dict(),
+        timings=dict(zip(ledger.table()["step"], ledger.table()["seconds"], strict=True)),
         input_hashes=source.input_hashes(),
     )
 

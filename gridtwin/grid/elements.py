@@ -41,7 +41,7 @@ def _refusal(net: pandapowerNet, name: str) -> Finding:
         expected=f"only {', '.join(sorted(MODELLED))}",
         do="A gen may be replaced by an sgen with a declared reactive power." if name == "gen" else "",
         severity="error",
-        code="GT-N01",
+        code="GT-N31",
     )
 
 
@@ -63,7 +63,7 @@ def _check_buses(net: pandapowerNet) -> list[Finding]:
                         expected="a row of the bus table",
                         got=", ".join(map(str, net[name].loc[lost, column].unique()[:5])),
                         severity="error",
-                        code="GT-N07",
+                        code="GT-N37",
                     )
                 )
     return findings
@@ -81,7 +81,7 @@ def _check_shares(net: pandapowerNet) -> list[Finding]:
             expected="no constant-impedance or constant-current shares",
             do="Set the const_z and const_i columns to 0.",
             severity="error",
-            code="GT-N02",
+            code="GT-N32",
         )
     ]
 
@@ -95,7 +95,7 @@ def _check_supply(net: pandapowerNet) -> list[Finding]:
             where="ext_grid",
             expected="at least one row in service",
             severity="error",
-            code="GT-N03",
+            code="GT-N33",
         )
     ]
 
@@ -108,7 +108,7 @@ def _check_options(net: pandapowerNet) -> list[Finding]:
                 "stored power flow options are not used",
                 where="user_pf_options",
                 got=", ".join(sorted(net["user_pf_options"])),
-                code="GT-N04",
+                code="GT-N34",
             )
         )
     if "controller" in net and len(net["controller"]) and _in_service(net["controller"]).any():
@@ -116,7 +116,7 @@ def _check_options(net: pandapowerNet) -> list[Finding]:
             Finding(
                 "controllers are not simulated: taps and set points stay as they stand",
                 where=_rows("controller", net["controller"]),
-                code="GT-N05",
+                code="GT-N35",
             )
         )
     return findings

@@ -113,7 +113,7 @@ def read_inputs(
         prices=day_ahead,
         feeder_head=_before_issue(head, studied, issue) if head is not None else None,
         unmetered=observe.unmetered if observe else (),
-        findings=(*source.findings, *twin.findings, *own.findings),
+        findings=(*source.findings, *twin.findings, *own.findings, *_noticed(temperature, day_ahead, head)),
     )
 
 
@@ -154,7 +154,7 @@ def check_horizon(axis: TimeAxis, studied: TimeAxis) -> None:
                 expected=f"days from {days[0]} to {days[-1]}" if days else "profiles of at least one whole day",
                 got=f"{studied.local_days[0]} to {studied.local_days[-1]}",
                 severity="error",
-                code="GT-D05",
+                code="GT-D40",
             )
         ]
     )
@@ -213,7 +213,7 @@ def _axis_of_files(section: ProfileSource, zone: str, folder: Path) -> TimeAxis:
                     "the network comes without profiles and none are given",
                     expected="[[profiles.file]] or profiles.source",
                     severity="error",
-                    code="GT-D06",
+                    code="GT-D41",
                 )
             ]
         )
@@ -243,10 +243,15 @@ def _check_complete(p_mw: pd.DataFrame) -> None:
                     expected="a column of that name in [[profiles.file]]",
                     got=", ".join(bare[:5]),
                     severity="error",
-                    code="GT-D07",
+                    code="GT-D42",
                 )
             ]
         )
+
+
+def _noticed(*series: xr.Dataset | None) -> list[Finding]:
+    """What the readers of single series noticed."""
+    return [finding for one in series if one is not None for finding in one.attrs.get("findings", ())]
 
 
 def _in_order_of(twin: GridTwin, own: Profiles, grown: GrowthProfiles) -> Profiles:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gridtwin.report import figures
-from gridtwin.report.figure_style import CONFIG, GRID, INK, MUTED, template
+from gridtwin.report.figure_style import AFTER, CONFIG, GRID, INK, LIMIT, MUTED, template
 from gridtwin.report.html_table import Column, auto_table, column_title, html_table, in_kw, number, significant
 from gridtwin.report.key_figures import KeyFigure, read_key_figures
 from gridtwin.report.network_map import map_views
@@ -36,7 +36,15 @@ if TYPE_CHECKING:
 KeyFigures = dict[tuple[str, str], KeyFigure]
 """Rows of the summary by name and case."""
 MARKS = {"good": "✓", "watch": "!", "bad": "✕"}
-DARK = {INK: "#e4e9ee", MUTED: "#9aa7b4", GRID: "#2a3540", "#c4ccd4": "#3c4854", "#52606d": "#8b98a5"}
+DARK = {
+    INK: "#e4e9ee",
+    MUTED: "#9aa7b4",
+    GRID: "#2a3540",
+    "#c4ccd4": "#3c4854",
+    "#52606d": "#8b98a5",
+    LIMIT: "#f08aa3",
+    AFTER: "#4aa8e0",
+}
 """Colours of lines and text in the light scheme -> in the dark one."""
 
 

@@ -35,8 +35,8 @@ from gridtwin.report.tables import Tables, build_tables
 from gridtwin.time_axis import to_local
 
 SCHEMA_VERSION = 1
-LIBRARIES = ("gridtwin", "darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo", "scipy",
-             "simbench", "xarray")  # fmt: skip
+LIBRARIES = ("gridtwin", "darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo",
+             "scipy", "simbench", "xarray")  # fmt: skip
 RUN_FILE, PAGE_FILE, TABLE_FOLDER = "run.json", "report.html", "tables"
 DEAD_AFTER_SECONDS = 3600.0
 

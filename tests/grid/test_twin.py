@@ -187,4 +187,4 @@ def test_a_bus_that_does_not_exist_is_named(net) -> None:
 
 def test_stored_options_are_mentioned(net) -> None:
     pp.set_user_pf_options(net, trafo_model="pi")
-    assert any(finding.code == "GT-N04" and "trafo_model" in finding.got for finding in build(net).findings)
+    assert any(finding.code == "GT-N34" and "trafo_model" in finding.got for finding in build(net).findings)
