@@ -110,6 +110,7 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         weather=inputs.weather,
         connections=connections,
         observation=observed.table,
+        unmet_realised=balanced.unmet,
         findings=findings,
         data_quality=quality_shares(profiles),
         ledger=ledger.table(),

@@ -16,11 +16,8 @@ import pandas as pd
 import xarray as xr
 from scipy.signal import lfilter
 
-from gridtwin.data.growth_profiles import build_growth_profiles
-from gridtwin.data.profiles import axis_of, join_profiles
+from gridtwin.data.profiles import axis_of
 from gridtwin.data.rules import read_rules
-from gridtwin.data.series_file import read_weather
-from gridtwin.grid.growth import place_growth
 from gridtwin.grid.simbench import read_simbench
 from gridtwin.grid.twin import build_twin
 from gridtwin.operate.power_flow import run_power_flow
@@ -90,16 +87,11 @@ def day_ahead_prices(first: str, days: int, *, sun: float, level: float, seed: i
 
 
 def feeder_head(folder: Path, *, seed: int) -> pd.Series:
-    """Active power into the network on the days before issue, households 6 % above the model. [kW]"""
+    """Active power into today's network, without growth, households 6 % above the model. [kW]"""
     scenario = Scenario.model_validate(tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8")))
     net, own, _ = read_simbench(scenario.network.source)
-    axis = axis_of(own)
-    twin = build_twin(place_growth(net, scenario.growth, seed=scenario.seed), rules=read_rules(scenario.network.rules))
-    new = twin.assets[twin.assets["origin"] == "growth"]
-    assert scenario.weather is not None
-    temperature = read_weather(scenario.weather, axis, folder)
-    grown = build_growth_profiles(new, axis, temperature, seed=scenario.seed)
-    profiles = join_profiles([own, grown.profiles]).sel(asset=twin.assets.index.to_numpy())
+    twin = build_twin(net, rules=read_rules(scenario.network.rules))
+    profiles, axis = own.sel(asset=twin.assets.index.to_numpy(dtype=str)), axis_of(own)
     day_before = scenario.time.first_day - dt.timedelta(days=1)
     issue = utc_of_local(dt.datetime.combine(day_before, scenario.time.issue), axis.zone)
     known = profiles.sel(time=slice(issue - pd.Timedelta(days=HEAD_DAYS), issue - pd.Timedelta(minutes=15)))
@@ -111,7 +103,7 @@ def feeder_head(folder: Path, *, seed: int) -> pd.Series:
 
 
 def main() -> None:
-    """Write every file; the feeder head last, because it needs the temperature."""
+    """Write every file."""
     suburb, village = HERE / "suburb_day_ahead", HERE / "village_pv"
     temperature_year(pd.Timestamp("2016-12-08 12:00"), seed=SEED).to_csv(suburb / "temperature.csv")
     day_ahead_prices("2016-12-01", 16, sun=12.0, level=95.0, seed=SEED).to_csv(suburb / "prices.csv")
