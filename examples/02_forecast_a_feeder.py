@@ -11,9 +11,7 @@ twin = gt.build_twin(net, rules=gt.read_rules("lv_planning"))
 days = [dt.date(2016, 5, 19), dt.date(2016, 5, 20)]
 settings = Forecast(history_days=100, calibration_days=28, paths=30)
 
-predicted = gt.forecast(
-    profiles, days, settings, issue=dt.time(12), seed=1, installed_mw=twin.assets["p_rated_mw"]
-)
+predicted = gt.forecast(profiles, days, settings, issue=dt.time(12), seed=1, installed_mw=twin.assets["p_rated_mw"])
 realised = profiles.sel(time=predicted["time"])
 band = predicted["p_mw"].sum("asset").quantile([0.1, 0.9], dim="path")
 

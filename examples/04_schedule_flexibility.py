@@ -20,6 +20,8 @@ plan = gt.optimize_flexibility(inputs.twin, predicted, inputs.prices, inputs.dec
 after = gt.run_power_flow(inputs.twin, gt.apply_schedule(inputs.twin, predicted, plan.schedule))
 
 for case, flow in (("before", before), ("after", after)):
-    print(f"{case}: highest loading in the median path {float(flow['loading_percent'].max(['time', 'branch']).median()):.0f} %")
+    print(
+        f"{case}: highest loading in the median path {float(flow['loading_percent'].max(['time', 'branch']).median()):.0f} %"
+    )
 print(plan.certificate)
 print(plan.unmet.to_string() if len(plan.unmet) else "every wish is met")

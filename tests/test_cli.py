@@ -14,7 +14,9 @@ REPO = Path(__file__).parent.parent
 
 
 def gridtwin(*words: str, cwd: Path = REPO) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gridtwin", *words], cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "gridtwin", *words], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_help_lists_the_verbs_quickly() -> None:
@@ -42,8 +44,11 @@ def test_schema_is_a_json_schema_with_the_documentation_of_every_key() -> None:
     schema = json.loads(gridtwin("schema").stdout)
     assert schema["properties"]["growth"]["items"]["$ref"] == "#/$defs/Growth"
     sections = [schema, *schema["$defs"].values()]
-    assert all("description" in field or "$ref" in field or "anyOf" in field or "default" in field or "items" in field
-               for section in sections for field in section["properties"].values())
+    assert all(
+        "description" in field or "$ref" in field or "anyOf" in field or "default" in field or "items" in field
+        for section in sections
+        for field in section["properties"].values()
+    )
 
 
 def test_a_faulty_scenario_exits_with_2_and_writes_nothing(tmp_path: Path) -> None:

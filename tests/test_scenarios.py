@@ -32,8 +32,11 @@ def test_key_figures_are_as_expected(finished: tuple[Path, Path]) -> None:
     folder, out = finished
     expected = tomllib.loads((folder / "expected.toml").read_text(encoding="utf-8"))["summary"]
     summary = pd.read_parquet(out / "tables" / "summary.parquet").set_index("name")["value"]
-    off = {name: (float(summary[name]), golden) for name, golden in expected.items()
-           if not abs(float(summary[name]) - golden["value"]) <= golden["tolerance"]}
+    off = {
+        name: (float(summary[name]), golden)
+        for name, golden in expected.items()
+        if not abs(float(summary[name]) - golden["value"]) <= golden["tolerance"]
+    }
     assert not off
 
 
