@@ -8,11 +8,33 @@ in kWh here, as on a rating plate; everywhere else it is MW and MWh.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gridtwin.nomenclature import ASSET_KINDS
+
+
+def _known_zone(name: str) -> str:
+    return _one_of(sorted(zoneinfo.available_timezones()), name, "IANA time zone")
+
+
+def _known_kind(name: str) -> str:
+    return _one_of(list(ASSET_KINDS), name, "kind of asset")
+
+
+def _one_of(known: list[str], name: str, what: str) -> str:
+    if name in known:
+        return name
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    raise ValueError(f"{name!r} is no {what}" + (f"; the nearest is {close[0]}" if close else ""))
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+AssetKind = Annotated[str, AfterValidator(_known_kind)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveKw = Annotated[float, Field(gt=0)]
 PositiveKwh = Annotated[float, Field(gt=0)]
@@ -45,7 +67,7 @@ class Time(Section):
     """First studied local day."""
     days: Annotated[int, Field(ge=1, le=31)] = 1
     """Number of studied local days."""
-    zone: str = "Europe/Berlin"
+    zone: Zone = "Europe/Berlin"
     """IANA time zone of local days."""
     issue: dt.time = dt.time(12, 0)
     """Local time on the day before at which the forecast is issued."""
@@ -58,7 +80,7 @@ class SeriesFile(Section):
     """Path, relative to the scenario file."""
     time_column: str = "time"
     """Column of the time stamps."""
-    zone: str = "UTC"
+    zone: Zone = "UTC"
     """IANA zone of naive stamps."""
     label: Literal["start", "end"] = "start"
     """Side of the interval that a stamp names."""
@@ -108,7 +130,7 @@ class Observation(Section):
 
     feeder_head: SeriesFile
     """Active power into the network at its upstream connection; column `p`."""
-    unmetered: tuple[str, ...] = ("household",)
+    unmetered: tuple[AssetKind, ...] = ("household",)
     """Kinds of assets without a meter of their own; they are scaled to the measurement."""
 
 
@@ -140,7 +162,7 @@ class Flexibility(Section):
     existing: tuple[Literal["heat_pump", "pv"], ...] = ("heat_pump", "pv")
     """Kinds among the network's own assets that are flexible too."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
-    """Share of the forecast paths in which each limit must hold after scheduling. [-]"""
+    """Share of the forecast paths of a day in which all limits must hold all day after scheduling. [-]"""
     comfort_kelvin: Annotated[float, Field(gt=0, le=5)] = 1.0
     """Free deviation of the room temperature from what the thermostat would do. [K]"""
     comfort_price_eur_per_kelvin_hour: Annotated[float, Field(ge=0)] = 1.0

@@ -43,7 +43,7 @@ class ScenarioFile:
 
     def input_hashes(self) -> dict[str, str]:
         """SHA-256 of the scenario file and of every file it names, by the path as written."""
-        names = [FILE_NAME, *(text for _, text in _named_files(self.values))]
+        names = [FILE_NAME, *(table[key] for table, key in (*_named_files(self.values), *_network_files(self.values)))]
         paths = {name: self.folder / name for name in names}
         return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
 
@@ -121,8 +121,8 @@ def _read_merged(file: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], di
 
 def _rebase_files(values: dict[str, Any], base: Path, folder: Path) -> None:
     """Make the base scenario's relative file names relative to the folder that extends it."""
-    for table, name in list(_named_files(values)):
-        table["file"] = Path(os.path.relpath(base / name, folder)).as_posix()
+    for table, key in (*_named_files(values), *_network_files(values)):
+        table[key] = Path(os.path.relpath(base / table[key], folder)).as_posix()
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,11 +190,22 @@ def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
     return f"{file}: {key}"
 
 
+def _network_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The table `network` with each of its keys that is the path of a file and no name."""
+    network = values.get("network")
+    if isinstance(network, dict):
+        source, rules = network.get("source"), network.get("rules")
+        if isinstance(source, str) and ":" not in source:
+            yield network, "source"
+        if isinstance(rules, str) and rules.endswith(".toml"):
+            yield network, "rules"
+
+
 def _named_files(values: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every table with a `file` key, and the name in it."""
+    """Every table with a `file` key, and that key."""
     if isinstance(values, dict):
         if isinstance(values.get("file"), str):
-            yield values, values["file"]
+            yield values, "file"
         for value in values.values():
             yield from _named_files(value)
     elif isinstance(values, list):
@@ -204,7 +215,8 @@ def _named_files(values: Any) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _missing_files(values: Mapping[str, Any], places: Mapping[KeyPath, str], folder: Path) -> list[Finding]:
     paths = {id(table): path for path, table in _tables(values, ())}
-    missing = [(table, name) for table, name in _named_files(dict(values)) if not (folder / name).is_file()]
+    named = [(table, table[key]) for table, key in _named_files(dict(values))]
+    missing = [(table, name) for table, name in named if not (folder / name).is_file()]
     findings = [
         Finding(
             "the file does not exist",

@@ -129,7 +129,7 @@ class StudyOutcome:
     violated: dict[str, bool]
     """Whether limits are violated, by case."""
     solved: bool
-    """Whether every step of every power flow converged."""
+    """Whether every step of every power flow converged, and the schedule with its power flow."""
 
 
 def run_and_write(
@@ -142,6 +142,7 @@ def run_and_write(
     run = read_run(write_run(results, folder, overwrite=overwrite))
     violated = set(results.congestions.index.get_level_values("case"))
     solved = all(int(flow["status"].max()) == 0 for flow in results.power_flows.values())
+    solved = solved and bool(results.certificate.get("converged", True))
     return StudyOutcome(folder, verdict_text(run), {case: case in violated for case in results.power_flows}, solved)
 
 
@@ -161,6 +162,8 @@ def read_study_inputs(source: ScenarioFile) -> StudyInputs:
         prices=scenario.prices,
         observe=scenario.observe,
         growth=scenario.growth,
+        connection=scenario.connection,
+        forecast=scenario.forecast,
         seed=scenario.seed,
         folder=source.folder,
         issue=scenario.time.issue,

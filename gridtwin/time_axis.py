@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -66,6 +67,13 @@ class TimeAxis:
         """Local days that lie wholly on the axis."""
         dates = pd.Index(self.local_times.date).unique()
         return [day for day in dates if self.start <= utc_of_day(day, self.zone) and self._holds_end_of(day)]
+
+    @property
+    def day_slices(self) -> list[slice]:
+        """Steps of each local day, 92 to 100 quarter hours; a part of a day counts as one."""
+        dates = self.local_times.date
+        starts = [0, *(np.flatnonzero(dates[1:] != dates[:-1]) + 1).tolist(), self.length]
+        return [slice(first, end) for first, end in pairwise(starts)]
 
     def _holds_end_of(self, day: dt.date) -> bool:
         return utc_of_day(day + dt.timedelta(days=1), self.zone) <= self.end

@@ -18,8 +18,9 @@ import csv
 import difflib
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -27,7 +28,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gridtwin.errors import DataError, Finding
+from gridtwin.errors import DataError, Finding, raise_errors
 from gridtwin.nomenclature import attrs_of
 from gridtwin.scenario import ProfileFile, SeriesFile
 from gridtwin.time_axis import TimeAxis, to_utc
@@ -50,6 +51,8 @@ LONGEST_GAP = 4
 LARGEST_SHARE_MISSING = 0.2
 """Beyond this the rest says too little about the missing part. [-]"""
 LARGEST_FILE_MB = 1024
+SERIES_FORMATS = (".csv", ".parquet")
+"""Endings of the files that are read."""
 WEEK = pd.Timedelta(days=7)
 SUBSTITUTED, ESTIMATED = 1, 2
 REACTIVE = " q"
@@ -214,7 +217,7 @@ def _read_table(reader: _Reader) -> pd.DataFrame:
         reader.fail("no such file", expected=near[0] if near else "", code="GT-D30")
     if file.stat().st_size > LARGEST_FILE_MB * 1e6:
         reader.fail("the file is too large", expected=f"at most {LARGEST_FILE_MB} MB", code="GT-D30")
-    if file.suffix.lower() not in (".csv", ".parquet"):
+    if file.suffix.lower() not in SERIES_FORMATS:
         reader.fail("unknown format of a series", expected=".csv or .parquet", got=file.suffix, code="GT-D30")
     table = _read_csv(reader) if file.suffix.lower() == ".csv" else _read_parquet(reader)
     if table.empty:
@@ -592,7 +595,15 @@ def read_profile_files(
         If a column names no asset, or two files name the same.
     """
     known = list(assets)
-    parts = [_read_profile_file(section, axis, base, known) for section in sections]
+    parts: list[Replacement] = []
+    faults: list[Finding] = []
+    for number, section in enumerate(sections):
+        try:
+            with naming_file(number):
+                parts.append(_read_profile_file(section, axis, base, known))
+        except DataError as error:
+            faults += error.findings
+    raise_errors(faults, DataError)
     if not parts:
         empty = pd.DataFrame(index=axis.times)
         return Replacement(empty, empty.copy(), empty.astype(np.int8), ())
@@ -601,6 +612,16 @@ def read_profile_files(
         pd.concat([getattr(part, name) for part in parts], axis=1) for name in ("p_mw", "q_mvar", "quality")
     )
     return Replacement(p_mw, q_mvar, quality, tuple(finding for part in parts for finding in part.findings))
+
+
+@contextmanager
+def naming_file(number: int) -> Iterator[None]:
+    """Put the scenario key of a file of `[[profiles.file]]` in front of the place of every fault."""
+    try:
+        yield
+    except DataError as error:
+        named = [replace(fault, where=f"profiles.file.{number}.file: {fault.where}") for fault in error.findings]
+        raise DataError(named) from error
 
 
 def _read_profile_file(section: ProfileFile, axis: TimeAxis, base: Path, known: list[str]) -> Replacement:

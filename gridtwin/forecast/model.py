@@ -11,6 +11,7 @@ of `historical_forecasts` gives all days, each as issued on its own day before.
 
 from __future__ import annotations
 
+import difflib
 import math
 from typing import Any
 
@@ -65,8 +66,25 @@ def build_model(name: str, rows: int, seed: int) -> Any:
         from darts.models import SKLearnModel
 
         return SKLearnModel(**border, model=build_ridge(), random_state=seed)
-    raise DataError(
-        [Finding("unknown model", "forecast.model", expected=" or ".join(MODELS), got=name, severity="error")]
+    raise DataError([_unknown_model(name)])
+
+
+def check_model(name: str) -> None:
+    """Raise `DataError` unless `build_model` knows the name."""
+    if name not in MODELS:
+        raise DataError([_unknown_model(name)])
+
+
+def _unknown_model(name: str) -> Finding:
+    near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
+    return Finding(
+        "unknown model",
+        "forecast.model",
+        expected=" or ".join(MODELS),
+        got=name,
+        do=f"Did you mean {near[0]}?" if near else "",
+        severity="error",
+        code="GT-F02",
     )
 
 

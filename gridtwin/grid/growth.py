@@ -71,9 +71,17 @@ def _check_entries(net: pandapower.pandapowerNet, growth: Sequence[Growth]) -> l
     """Buses (pandapower indices) that each entry chooses from; one error with every fault."""
     index_of_bus = name_rows(net, ["bus"])["index"]
     known = set(index_of_bus.index)
-    unknown = sorted({name for part in growth for name in part.buses} - known)
-    findings = [_unknown_bus(name, known) for name in unknown]
-    findings += [_no_energy(part.kind) for part in growth if part.kind in NEEDS_ENERGY and part.kwh == 0]
+    findings = [
+        _unknown_bus(number, name, known)
+        for number, part in enumerate(growth)
+        for name in dict.fromkeys(part.buses)
+        if name not in known
+    ]
+    findings += [
+        _no_energy(number, part.kind)
+        for number, part in enumerate(growth)
+        if part.kind in NEEDS_ENERGY and part.kwh == 0
+    ]
     raise_errors(findings, NetworkError)
     loaded = np.unique(net.load.loc[net.load["in_service"].astype(bool), "bus"].to_numpy(dtype=int))
     if len(loaded) == 0 and any(not part.buses for part in growth):
@@ -83,11 +91,11 @@ def _check_entries(net: pandapower.pandapowerNet, growth: Sequence[Growth]) -> l
     return [index_of_bus[list(part.buses)].to_numpy(dtype=int) if part.buses else loaded for part in growth]
 
 
-def _unknown_bus(name: str, known: set[str]) -> Finding:
+def _unknown_bus(number: int, name: str, known: set[str]) -> Finding:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return Finding(
         "growth names a bus that the network does not hold",
-        where="growth.buses",
+        where=f"growth.{number}.buses",
         expected="the name of a bus",
         got=f"'{name}'",
         do=f"Did you mean '{near[0]}'?" if near else "",
@@ -95,10 +103,10 @@ def _unknown_bus(name: str, known: set[str]) -> Finding:
     )
 
 
-def _no_energy(kind: str) -> Finding:
+def _no_energy(number: int, kind: str) -> Finding:
     return Finding(
         f"growth of kind {kind} needs an energy",
-        where="growth.kwh",
+        where=f"growth.{number}.kwh",
         expected=NEEDS_ENERGY[kind],
         got="0",
         severity="error",

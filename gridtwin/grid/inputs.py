@@ -14,19 +14,41 @@ import xarray as xr
 
 from gridtwin.data.growth_profiles import GrowthProfiles, build_growth_profiles
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
-from gridtwin.data.rules import read_rules
-from gridtwin.data.series_file import read_feeder_head, read_prices, read_profile_files, read_series, read_weather
+from gridtwin.data.rules import RuleSet, read_rules
+from gridtwin.data.series_file import (
+    SERIES_FORMATS,
+    naming_file,
+    read_feeder_head,
+    read_prices,
+    read_profile_files,
+    read_series,
+    read_weather,
+)
 from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
+from gridtwin.forecast.history import history_length
+from gridtwin.forecast.model import check_model
+from gridtwin.grid.connection_buses import check_connection_buses
 from gridtwin.grid.growth import place_growth
-from gridtwin.grid.network_files import read_network_and_profiles
+from gridtwin.grid.network_files import NetworkSource, read_network_and_profiles
 from gridtwin.grid.simbench import read_simbench
 from gridtwin.grid.snapshot import PSEUDO
 from gridtwin.grid.twin import GridTwin, build_twin
-from gridtwin.scenario import Growth, Network, Observation, ProfileSource, SeriesFile
+from gridtwin.scenario import (
+    Connection,
+    Forecast,
+    Growth,
+    Network,
+    Observation,
+    ProfileFile,
+    ProfileSource,
+    SeriesFile,
+)
 from gridtwin.time_axis import QUARTER_HOUR, TimeAxis, utc_of_local
 
 Place = Callable[..., str]
 T = TypeVar("T")
+NO_RULES = RuleSet(name="none", title="no rules", source="", version="")
+"""Stands in for rules that could not be read, so that the other inputs are checked in the same go."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +93,8 @@ def read_inputs(
     prices: SeriesFile | None,
     observe: Observation | None,
     growth: Sequence[Growth],
+    connection: Sequence[Connection],
+    forecast: Forecast,
     issue: dt.time,
     seed: int,
     folder: Path,
@@ -78,28 +102,30 @@ def read_inputs(
 ) -> StudyInputs:
     """Read the network with its profiles, add the growth, and lay everything on one time axis.
 
+    What a later stage would refuse is found here too, before anything is computed.
+
     Raises
     ------
     ScenarioError
         With every fault of every file at once; `place(key, ...)` names the scenario key of each.
     """
     reading = Reading(place)
-    rules = reading("network", lambda: read_rules(network.rules, folder))
-    source = reading("network", lambda: read_network_and_profiles(network.source, folder))
-    net = reading("growth", lambda: place_growth(source.net, growth, seed=seed)) if source else None
+    rules = reading("network.rules", lambda: read_rules(network.rules, folder))
+    source = reading("network.source", lambda: read_network_and_profiles(network.source, folder))
+    given = reading("profiles", lambda: read_given_profiles(source, profiles, studied, folder)) if source else None
+    axis = given.axis if given else studied
     day_ahead = reading("prices", lambda: read_prices(prices, studied, folder)) if prices else None
-    head = reading("observe", lambda: read_feeder_head(observe.feeder_head, folder)) if observe else None
-    twin = own = temperature = None
-    if source and net and rules:
-        limit = network.max_loading_percent
-        twin = reading("network", lambda: build_twin(net, rules=rules, max_loading_percent=limit))
-    if source and twin:
+    temperature = reading("weather", lambda: read_weather(weather, axis, folder)) if weather else None
+    head = reading("observe.feeder_head", lambda: read_head(observe.feeder_head, axis, folder)) if observe else None
+    if given:
+        reading("time.first_day", lambda: check_horizon(axis, studied, forecast))
+    reading("forecast.model", lambda: check_model(forecast.model))
+    twin = read_twin(reading, network, source, rules, growth=growth, seed=seed) if source else None
+    own = None
+    if twin and given:
+        reading("connection", lambda: check_connection_buses(twin, connection))
         assets = twin.assets[twin.assets["origin"] == "network"]
-        own = reading("profiles", lambda: read_own_profiles(assets, source.profiles, profiles, studied.zone, folder))
-    axis = axis_of(own.profiles) if own else studied
-    reading("time", lambda: check_horizon(axis, studied))
-    if weather:
-        temperature = reading("weather", lambda: read_weather(weather, axis, folder))
+        own = reading("profiles", lambda: read_own_profiles(assets, given, profiles.file, folder))
     reading.raise_faults()
     assert source and twin and own
 
@@ -135,16 +161,64 @@ class Reading:
     def raise_faults(self) -> None:
         """Raise one error with all faults, if there are any."""
         if self._faults:
-            raise ScenarioError(self._faults)
+            raise ScenarioError(dict.fromkeys(self._faults))
 
     def _located(self, key: str, fault: Finding) -> Finding:
-        where = f"{self._place(key)}: {fault.where}" if fault.where else self._place(key)
-        return replace(fault, where=where, severity="error")
+        """The fault with the place of its scenario key in front: the one that it names itself, else `key`."""
+        named, _, rest = fault.where.partition(": ")
+        key, rest = (named, rest) if named.split(".")[0] == key.split(".")[0] else (key, fault.where)
+        file, _, declared = rest.rpartition(": ")
+        if declared in SeriesFile.model_fields:
+            key, rest = f"{key.removesuffix('.file')}.{declared}", file
+        elif Path(rest.partition(": ")[0]).suffix in SERIES_FORMATS and not key.endswith(".file"):
+            key = f"{key}.file"
+        where = self._place(*(int(part) if part.isdigit() else part for part in key.split(".")))
+        return replace(fault, where=f"{where}: {rest}" if rest else where, severity="error")
 
 
-def check_horizon(axis: TimeAxis, studied: TimeAxis) -> None:
-    """Raise `DataError` unless the studied days lie within the data."""
+def read_twin(
+    reading: Reading,
+    network: Network,
+    source: NetworkSource,
+    rules: RuleSet | None,
+    *,
+    growth: Sequence[Growth],
+    seed: int,
+) -> GridTwin | None:
+    """The twin with its growth.
+
+    Where growth or rules are at fault, that of today's network without rules: what
+    names its buses and assets can then be checked in the same go.
+    """
+    grown = reading("growth", lambda: place_growth(source.net, growth, seed=seed))
+    net, limit = source.net if grown is None else grown, network.max_loading_percent
+    return reading("network", lambda: build_twin(net, rules=rules or NO_RULES, max_loading_percent=limit))
+
+
+def read_head(section: SeriesFile, axis: TimeAxis, folder: Path) -> xr.Dataset:
+    """The measurement at the feeder head; its step must be that of the profiles."""
+    head = read_feeder_head(section, folder)
+    step = pd.Timedelta(head.attrs["step"])
+    if step == axis.step:
+        return head
+    raise DataError(
+        [
+            Finding(
+                "the measurement has another step than the profiles",
+                where=str(folder / section.file),
+                expected=f"{axis.step / pd.Timedelta(minutes=1):g} min",
+                got=f"{step / pd.Timedelta(minutes=1):g} min",
+                severity="error",
+                code="GT-D43",
+            )
+        ]
+    )
+
+
+def check_horizon(axis: TimeAxis, studied: TimeAxis, forecast: Forecast) -> None:
+    """Raise `DataError` unless the studied days, and enough days before them to learn from, lie within the data."""
     if axis.start <= studied.start and studied.end <= axis.end:
+        history_length(axis.start, studied.local_days, forecast, zone=studied.zone)
         return
     days = axis.local_days
     raise DataError(
@@ -161,6 +235,36 @@ def check_horizon(axis: TimeAxis, studied: TimeAxis) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class GivenProfiles:
+    """Profiles that came with the network, None where it has none, and the axis of all profiles."""
+
+    profiles: Profiles | None
+    axis: TimeAxis
+
+
+def read_given_profiles(
+    source: NetworkSource, section: ProfileSource, studied: TimeAxis, folder: Path
+) -> GivenProfiles:
+    """Profiles of the network or of another source; without either, the first file of the user gives the axis.
+
+    Raises
+    ------
+    DataError
+        If there are neither profiles nor files, or the first file cannot be read.
+    """
+    profiles = _read_profile_source(section.source) if section.source else source.profiles
+    axis = _axis_of_files(section, studied.zone, folder) if profiles is None else axis_of(profiles)
+    return GivenProfiles(profiles, axis)
+
+
+def _read_profile_source(code: str) -> Profiles:
+    try:
+        return read_simbench(code)[1]
+    except GridtwinError as error:
+        raise DataError([replace(fault, where=f"profiles.source: {fault.where}") for fault in error.findings]) from None
+
+
+@dataclass(frozen=True, eq=False)
 class OwnProfiles:
     """Profiles of the network's own assets, and what was noticed in the user's files."""
 
@@ -169,7 +273,7 @@ class OwnProfiles:
 
 
 def read_own_profiles(
-    assets: pd.DataFrame, given: Profiles | None, section: ProfileSource, zone: str, folder: Path
+    assets: pd.DataFrame, given: GivenProfiles, sections: Sequence[ProfileFile], folder: Path
 ) -> OwnProfiles:
     """Profiles that came with the network, with the user's series in their place where there are any.
 
@@ -177,12 +281,10 @@ def read_own_profiles(
     ----------
     assets : DataFrame
         The network's own assets: index name, columns `element`, `index`, `kind`.
-    given : Profiles or None
-        Profiles that came with the network.
-    section : ProfileSource
-        Another source, and the user's files.
-    zone : str
-        Zone of the study.
+    given : GivenProfiles
+        Profiles that came with the network, and the axis.
+    sections : sequence of ProfileFile
+        The user's files.
     folder : Path
         Folder of relative paths.
 
@@ -191,10 +293,9 @@ def read_own_profiles(
     DataError
         If an asset other than a battery has no profile, or a file cannot be read.
     """
-    given = read_simbench(section.source)[1] if section.source else given
-    axis = axis_of(given) if given is not None else _axis_of_files(section, zone, folder)
-    files = read_profile_files(section.file, axis, folder, assets=assets.index)
-    known = given.reindex(asset=assets.index.to_numpy(dtype=str)) if given is not None else None
+    axis = given.axis
+    files = read_profile_files(sections, axis, folder, assets=assets.index)
+    known = None if given.profiles is None else given.profiles.reindex(asset=assets.index.to_numpy(dtype=str))
     p_mw, q_mvar, quality = (_table_of(known, name, axis, assets) for name in ("p_mw", "q_mvar", "quality"))
     for table, own in ((p_mw, files.p_mw), (q_mvar, files.q_mvar), (quality, files.quality)):
         table[own.columns] = own.to_numpy()
@@ -217,7 +318,8 @@ def _axis_of_files(section: ProfileSource, zone: str, folder: Path) -> TimeAxis:
                 )
             ]
         )
-    own = read_series(section.file[0], base=folder).axis
+    with naming_file(0):
+        own = read_series(section.file[0], base=folder).axis
     return TimeAxis(own.start, QUARTER_HOUR, round((own.end - own.start) / QUARTER_HOUR), zone)
 
 

@@ -9,7 +9,6 @@ further by it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridtwin.data.profiles import Profiles
-from gridtwin.errors import Finding, ScenarioError
 from gridtwin.grid.compile import compile_injections, compile_network, find_bus_of_assets, place_assets
+from gridtwin.grid.connection_buses import check_connection_buses
 from gridtwin.grid.twin import GridTwin
 from gridtwin.kernels.power_flow import NetworkArrays
 from gridtwin.operate.power_flow import StepResults, solve_all_steps
@@ -85,32 +84,9 @@ def check_connections(twin: GridTwin, profiles: Profiles, connections: Sequence[
     runs on the critical steps alone; its result is then checked over all
     steps, and the steps that disagree join the critical ones until none does.
     """
-    _check_buses(twin, connections)
+    check_connection_buses(twin, connections)
     rows = [_judge(_build_case(twin, profiles, connection), connection) for connection in connections]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-
-
-def _check_buses(twin: GridTwin, connections: Sequence[Connection]) -> None:
-    findings = []
-    supplied = set(twin.buses.index[compile_network(twin).out_bus >= 0])
-    for number, connection in enumerate(connections):
-        if connection.bus in supplied:
-            continue
-        known = connection.bus in twin.buses.index
-        close = difflib.get_close_matches(connection.bus, list(supplied), n=1, cutoff=0.3)
-        findings.append(
-            Finding(
-                "the bus has no supply" if known else "there is no such bus",
-                where=f"connection.{number}.bus",
-                expected="the name of a bus with supply",
-                got=connection.bus,
-                do=f"Did you mean {close[0]}?" if close else "",
-                severity="error",
-                code="GT-C10",
-            )
-        )
-    if findings:
-        raise ScenarioError(findings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gridtwin.data.profiles import Profiles
+from gridtwin.data.profiles import Profiles, axis_of
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.operate.power_flow import run_power_flow
-from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU, may_fail
+from gridtwin.optimize.network_limits import (
+    LOADING_TOLERANCE_PERCENT,
+    VOLTAGE_TOLERANCE_PU,
+    find_demanding_paths,
+    violations,
+)
 from gridtwin.scenario import Flexibility
 
 RunFlow = Callable[[GridTwin, Profiles], xr.Dataset]
@@ -29,21 +34,18 @@ class LimitCheck:
     times : DatetimeIndex, (time,)
         Steps.
     loading_excess_percent : ndarray, (time, branch)
-        Loading above its limit that more than the allowed share of paths reach; negative: room. [%]
+        Largest loading above its limit in the paths that must hold; negative: room. [%]
     vm_excess_pu : ndarray, (time, bus)
         The same for voltages outside their limits. [pu]
-    share_holding : float
-        Smallest share of paths in which a limit holds on a step. [-]
     clean : ndarray of bool, (path,)
         Paths without any violation on these steps.
     unsolved : ndarray, (time,)
-        Number of paths without a power flow solution on each step.
+        Number of paths that must hold without a power flow solution on each step.
     """
 
     times: pd.DatetimeIndex
     loading_excess_percent: np.ndarray
     vm_excess_pu: np.ndarray
-    share_holding: float
     clean: np.ndarray
     unsolved: np.ndarray
 
@@ -55,7 +57,7 @@ class Certificate:
     Parameters
     ----------
     limits_hold : bool
-        Every limit holds in the demanded share of the paths, within 0.5 % loading and 0.001 pu.
+        On each day all limits hold all day in the demanded share of the paths, within 0.5 % loading and 0.001 pu.
     converged : bool
         The AC rounds ended because plan and AC power flow agree, not because they ran out. A limit
         that no schedule can hold is then named as unmet.
@@ -66,11 +68,11 @@ class Certificate:
     paths : int
         Number of forecast paths.
     max_loading_violation_percent, max_voltage_violation_pu : float
-        Largest violation at the demanded confidence, 0 where there is none. [%], [pu]
+        Largest violation in the paths that must hold, 0 where there is none. [%], [pu]
     lowest_share_holding : float
-        Smallest share of paths in which a limit holds on a step. [-]
+        Share of paths without any violation on the worst day. [-]
     share_paths_without_violation : float
-        Share of paths without any violation anywhere. [-]
+        Share of paths without any violation on any day. [-]
     worst_asset, worst_time : str
         Where and when a limit is closest or most exceeded; UTC.
     unsolved_steps : int
@@ -127,34 +129,23 @@ def certify_schedule(
         Power flow of a twin and profiles.
     """
     flow = run_flow(twin, apply_schedule(twin, forecast, schedule))
-    return write_certificate(twin, [check_limits(twin, flow, settings.confidence)], settings.confidence)
+    checks = [check_limits(twin, flow.isel(time=day), settings.confidence) for day in axis_of(flow).day_slices]
+    return write_certificate(twin, checks, settings.confidence)
 
 
 def check_limits(twin: GridTwin, flow: xr.Dataset, confidence: float) -> LimitCheck:
-    """Hold AC results of all paths against the limits of branches and buses."""
-    loading = flow["loading_percent"].to_numpy() - twin.branches["max_loading_percent"].to_numpy(dtype=float)
-    vm = flow["vm_pu"].to_numpy()
-    low, high = (twin.buses[name].to_numpy(dtype=float) for name in ("vm_min_pu", "vm_max_pu"))
-    outside = np.maximum(vm - high, low - vm)
+    """Hold AC results of all paths of one day against the limits of branches and buses."""
+    loading, outside = violations(twin, flow)
     solved = flow["status"].to_numpy() == 0
-    # an unrated branch or a bus without supply has no limit, a step without a solution has failed
-    loading, outside = (np.where(np.isnan(excess), -np.inf, excess) for excess in (loading, outside))
-    failed = np.concatenate([loading > LOADING_TOLERANCE_PERCENT, outside > VOLTAGE_TOLERANCE_PU], axis=2)
-    failed |= ~solved[:, :, np.newaxis]
-    allowed = may_fail(len(loading), confidence)
+    kept = find_demanding_paths(twin, flow, confidence)
+    failed = (loading > LOADING_TOLERANCE_PERCENT).any(axis=2) | (outside > VOLTAGE_TOLERANCE_PU).any(axis=2) | ~solved
     return LimitCheck(
         times=pd.DatetimeIndex(flow.indexes["time"]),
-        loading_excess_percent=_exceeded_by_more_than(loading, allowed),
-        vm_excess_pu=_exceeded_by_more_than(outside, allowed),
-        share_holding=1 - float(failed.mean(axis=0).max(initial=0.0)),
-        clean=np.logical_not(failed.any(axis=(1, 2))),
-        unsolved=(~solved).sum(axis=0),
+        loading_excess_percent=loading[kept].max(axis=0),
+        vm_excess_pu=outside[kept].max(axis=0),
+        clean=np.logical_not(failed.any(axis=1)),
+        unsolved=(~solved[kept]).sum(axis=0),
     )
-
-
-def _exceeded_by_more_than(excess: np.ndarray, allowed: int) -> np.ndarray:
-    """The largest value over paths after `allowed` larger ones. (time, …)"""
-    return np.asarray(np.sort(excess, axis=0)[len(excess) - 1 - allowed])
 
 
 def write_certificate(
@@ -184,7 +175,7 @@ def write_certificate(
         paths=len(clean),
         max_loading_violation_percent=over,
         max_voltage_violation_pu=outside,
-        lowest_share_holding=min(check.share_holding for check in checks),
+        lowest_share_holding=min(float(check.clean.mean()) for check in checks),
         share_paths_without_violation=float(clean.mean()),
         worst_asset=asset,
         worst_time=str(time),

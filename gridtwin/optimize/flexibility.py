@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -99,7 +98,7 @@ def optimize_flexibility(
 def _plan_days(study: Study) -> Iterator[PlannedDay]:
     """One day after the other, each beginning where the plan before it ends."""
     carried = charged_uncontrolled(study.sessions, study.chosen, study.axis.start)
-    for where in _local_days(study.axis):
+    for where in study.axis.day_slices:
         day = open_day(study, where, carried)
         last_day = where.stop == study.axis.length
         planned = plan_day(day, last_day=last_day) if day.assets else check_day_without_flexibility(day)
@@ -191,7 +190,7 @@ def _check_issue_times(forecast: xr.Dataset, axis: TimeAxis) -> None:
     if "issue_time" not in forecast.coords:
         return
     issued = pd.DatetimeIndex(forecast["issue_time"].to_numpy())
-    for day in _local_days(axis):
+    for day in axis.day_slices:
         begin = axis.times[day.start]
         if (issued[day] > begin).any():
             raise DataError(
@@ -231,10 +230,3 @@ def _prices_on(axis: TimeAxis, prices: xr.Dataset | None) -> tuple[np.ndarray, t
             ]
         )
     return given, ()
-
-
-def _local_days(axis: TimeAxis) -> Iterator[slice]:
-    """Steps of each local day, 92 to 100 quarter hours; a part of a day counts as one."""
-    dates = axis.local_times.date
-    starts = [0, *(np.flatnonzero(dates[1:] != dates[:-1]) + 1).tolist(), axis.length]
-    return (slice(first, end) for first, end in pairwise(starts))

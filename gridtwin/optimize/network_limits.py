@@ -2,9 +2,9 @@ r"""Network limits as rows of a linear program, with room for forecast errors.
 
 Every limit is one inequality :math:`w \cdot (p - p_{ref}) \le room`, where p is the power
 of the flexible assets at each bus. The room is measured by AC power flow of all
-forecast paths at the present schedule :math:`p_{ref}`; its quantile over the paths is what the
-schedule may use, so that the limit holds in the demanded share of them. Four limits
-stand side by side:
+forecast paths at the present schedule :math:`p_{ref}`. Paths are whole days: what is left in all of
+them but the allowed number of worst ones is what the schedule may use, so that all
+limits hold all day in the demanded share of them. Four limits stand side by side:
 
     forward   P <= sqrt(S² - Q²) of a branch        w = dP/dp
     reverse  -P <= sqrt(S² - Q²) of a branch        w = -dP/dp
@@ -32,10 +32,16 @@ LOADING_TOLERANCE_PERCENT = 0.5
 """Loading above its limit that a certified schedule may still show. [%]"""
 VOLTAGE_TOLERANCE_PU = 1e-3
 """Voltage outside its limit that a certified schedule may still show. [pu]"""
+AIM_LOADING_PERCENT = 0.1
+"""How far below a loading limit a plan aims; it agrees with AC power flow when it misses its aim by less. [%]"""
+AIM_VOLTAGE_PU = 5e-5
+"""The same for voltages. [pu]"""
 SMALLEST_WEIGHT = 0.01
 """Weights below this share of a row's largest one are left to the AC rounds: they are losses, not paths."""
 SMALLEST_RESPONSE = 1e-6
 """Squared voltage per power below which no flexible asset can help a bus. [1/MW]"""
+SMALLEST_LOADING_PERCENT = 10.0
+"""Below this the current is partly the charging of the branch itself and says nothing of its capacity. [%]"""
 GUARD_LOADING = 0.05
 """Room that a row may lack to binding and still enter, as a share of the rating: the AC rounds may take it. [-]"""
 GUARD_VOLTAGE_PU = 2e-3
@@ -54,14 +60,14 @@ class NetworkLimits:
         Change of the limited quantity per consumption at each flexible bus. [-]
     scale : ndarray, (limit,)
         Limited quantity per room: 1 for branches, squared voltage per power for buses. [1] or [1/MW]
-    tolerance_mw, guard_mw : ndarray, (limit,)
-        Room that a certified schedule may lack; room within which a row enters. [MW]
+    aim_mw, guard_mw : ndarray, (limit,)
+        How far below the limit a plan aims; room within which a row enters. [MW]
     """
 
     table: pd.DataFrame
     weight: np.ndarray
     scale: np.ndarray
-    tolerance_mw: np.ndarray
+    aim_mw: np.ndarray
     guard_mw: np.ndarray
 
 
@@ -88,7 +94,7 @@ def find_network_limits(twin: GridTwin, profiles_at_base: Profiles, buses: list[
         _drop_small(np.nan_to_num(weight)),
         np.concatenate([np.ones(2 * len(rated)), usable, usable]),
         np.concatenate(
-            [np.tile(LOADING_TOLERANCE_PERCENT / 100 * rated, 2), np.tile(VOLTAGE_TOLERANCE_PU * voltage_mw, 2)]
+            [np.tile(AIM_LOADING_PERCENT / 100 * rated, 2), np.tile(AIM_VOLTAGE_PU * voltage_mw, 2)]
         ),
         np.concatenate([np.tile(GUARD_LOADING * rated, 2), np.tile(GUARD_VOLTAGE_PU * voltage_mw, 2)]),
     )
@@ -112,7 +118,7 @@ def _drop_small(weight: np.ndarray) -> np.ndarray:
 
 
 def may_fail(paths: int, confidence: float) -> int:
-    """Number of paths in which a limit may be exceeded.
+    """Number of paths in which limits may be exceeded.
 
     Examples
     --------
@@ -122,17 +128,45 @@ def may_fail(paths: int, confidence: float) -> int:
     return min(paths - 1, int(np.floor((1 - confidence) * paths + 1e-9)))
 
 
-def measure_room(twin: GridTwin, flow: xr.Dataset, limits: NetworkLimits, confidence: float) -> np.ndarray:
-    """Room to each limit that all but the allowed number of paths have. (limit, time) [MW]
+def find_demanding_paths(twin: GridTwin, flow: xr.Dataset, confidence: float) -> np.ndarray:
+    """Paths in which every limit must hold on every step: all but the allowed number of worst ones. (path,)
 
-    Negative where a limit is exceeded, infinite where there is none. Steps without
-    a solution are left out here and counted by the certificate.
+    The worst paths are those with the largest violation anywhere, in units of its
+    tolerance; a path with a step that has no solution is worse than any other.
     """
-    forward, reverse = _branch_rooms(twin, flow)
-    high, low = _voltage_rooms(twin, flow)
-    allowed = may_fail(flow.sizes["path"], confidence)
-    rooms = [*_both_quantiles(forward, reverse, allowed), *_both_quantiles(high, low, allowed)]
-    return np.asarray(np.concatenate([room.T for room in rooms]) / limits.scale[:, None])
+    loading, outside = violations(twin, flow)
+    worst = np.maximum(
+        loading.max(axis=(1, 2), initial=-np.inf) / LOADING_TOLERANCE_PERCENT,
+        outside.max(axis=(1, 2), initial=-np.inf) / VOLTAGE_TOLERANCE_PU,
+    )
+    severity = np.where((flow["status"].to_numpy() == 0).all(axis=1), worst, np.inf)
+    kept = len(severity) - may_fail(len(severity), confidence)
+    return np.asarray(np.sort(np.argsort(severity, kind="stable")[:kept]))
+
+
+def violations(twin: GridTwin, flow: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Loading above its limit (path, time, branch) [%] and voltage outside its band (path, time, bus) [pu].
+
+    Negative where there is room, minus infinity where there is no rating, no supply or no solution.
+    """
+    loading = flow["loading_percent"].to_numpy() - twin.branches["max_loading_percent"].to_numpy(dtype=float)
+    vm = flow["vm_pu"].to_numpy()
+    low, high = (twin.buses[name].to_numpy(dtype=float) for name in ("vm_min_pu", "vm_max_pu"))
+    outside = np.maximum(vm - high, low - vm)
+    return np.where(np.isnan(loading), -np.inf, loading), np.where(np.isnan(outside), -np.inf, outside)
+
+
+def measure_room(twin: GridTwin, flow: xr.Dataset, limits: NetworkLimits, confidence: float) -> np.ndarray:
+    """Room to aim at that is left in every path that must hold. (limit, time) [MW]
+
+    The aim lies a little below the limit, so that a plan that just misses it still
+    holds the limit. Negative where the aim is exceeded, infinite where there is no
+    limit. Steps without a solution are left out here and counted by the certificate.
+    """
+    flow = flow.isel(path=find_demanding_paths(twin, flow, confidence))
+    sides = [*_branch_rooms(twin, flow), *_voltage_rooms(twin, flow)]
+    room_mw = np.concatenate([room.min(axis=0).T for room in sides]) / limits.scale[:, None]
+    return np.asarray(room_mw - limits.aim_mw[:, None])
 
 
 def _branch_rooms(twin: GridTwin, flow: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +179,7 @@ def _branch_rooms(twin: GridTwin, flow: xr.Dataset) -> tuple[np.ndarray, np.ndar
     loading, s_mva = flow["loading_percent"].to_numpy(), np.hypot(p_mw, q_mvar)
     allowed = twin.branches["max_loading_percent"].to_numpy(dtype=float)
     rated = twin.branches["s_rated_mva"].to_numpy(dtype=float) * allowed / 100
-    flows = loading > 1e-6
+    flows = loading > SMALLEST_LOADING_PERCENT
     capacity = np.where(flows, s_mva * allowed / np.where(flows, loading, 1.0), rated)
     box = np.sqrt(np.maximum(capacity**2 - q_mvar**2, 0.0)) - np.maximum(np.abs(q_mvar) - capacity, 0.0)
     return _open_ended(box - p_mw), _open_ended(box + p_mw)
@@ -161,20 +195,6 @@ def _voltage_rooms(twin: GridTwin, flow: xr.Dataset) -> tuple[np.ndarray, np.nda
 def _open_ended(room: np.ndarray) -> np.ndarray:
     """No rating, no supply or no solution: no limit."""
     return np.where(np.isnan(room), np.inf, room)
-
-
-def _both_quantiles(one: np.ndarray, other: np.ndarray, allowed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The room that all but `allowed` paths have on each side; a path failing on one side is spent for the other."""
-    failing_one, failing_other = (one < 0).sum(axis=0), (other < 0).sum(axis=0)
-    return (
-        _smallest(one, np.maximum(allowed - failing_other, 0)),
-        _smallest(other, np.maximum(allowed - failing_one, 0)),
-    )
-
-
-def _smallest(room: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """The value with `rank` smaller ones along paths. (time, …)"""
-    return np.asarray(np.take_along_axis(np.sort(room, axis=0), rank[np.newaxis], axis=0)[0])
 
 
 def can_bind(

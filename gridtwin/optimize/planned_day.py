@@ -279,14 +279,14 @@ class AcRounds:
 
     def _agrees(self, present: AcRound, number: int) -> bool:
         """Whether no room is missing and, in the first rounds, no room was given away."""
-        tolerance_mw = self.limits.tolerance_mw[:, None]
-        wasted = (present.lp_error_mw > 2 * tolerance_mw).any() and number < FREE_ROUNDS
-        return not (wasted or present.check.unsolved.any() or (present.missing_mw > tolerance_mw).any())
+        aim_mw = self.limits.aim_mw[:, None]
+        wasted = (present.lp_error_mw > 10 * aim_mw).any() and number < FREE_ROUNDS
+        return not (wasted or present.check.unsolved.any() or (present.missing_mw > aim_mw).any())
 
     def _lack(self, present: AcRound) -> float:
-        """Largest missing room in units of its tolerance; steps without a solution are worse than any."""
-        tolerance_mw = np.maximum(self.limits.tolerance_mw[:, None], 1e-12)
-        return float((present.missing_mw / tolerance_mw).max(initial=0.0)) + 1e9 * int(present.check.unsolved.sum())
+        """Largest missing room in units of its aim; steps without a solution are worse than any."""
+        aim_mw = np.maximum(self.limits.aim_mw[:, None], 1e-12)
+        return float((present.missing_mw / aim_mw).max(initial=0.0)) + 1e9 * int(present.check.unsolved.sum())
 
     def _learn(self, present: AcRound, number: int) -> None:
         """Correct the ceilings; a limit that was thought harmless and is not joins the model."""
@@ -294,7 +294,7 @@ class AcRounds:
         # without a solution there is no room to measure: take a step back
         back_mw = self.ceiling_mw - 4 * self.limits.guard_mw[:, None]
         self.ceiling_mw = np.where(present.check.unsolved > 0, back_mw, regained)
-        surprising = (present.missing_mw > self.limits.tolerance_mw[:, None]) & ~self.in_model
+        surprising = (present.missing_mw > self.limits.aim_mw[:, None]) & ~self.in_model
         if surprising.any():
             self.in_model = self.in_model | surprising
             self._build()

@@ -30,7 +30,7 @@ def ordered_cases(cases: Iterable[str]) -> list[str]:
 
 
 def agreed_confidence(scenario: Mapping[str, Any]) -> float:
-    """Share of the paths in which each limit must hold in each interval after scheduling. [-]"""
+    """Share of the paths of a day in which all limits must hold all day after scheduling. [-]"""
     return float(scenario.get("flexibility", {}).get("confidence", 0.95))
 
 

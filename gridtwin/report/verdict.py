@@ -60,7 +60,7 @@ def _line_of(run: RunFolder, case: str) -> VerdictLine:
     rows = congestions_of(run, case)
     lead = LEADS.get(case, case)
     if rows.empty:
-        return VerdictLine("good", lead, f"no limit is exceeded; {_highest(run, case)}{_checked(run, case)}.")
+        return VerdictLine("good", lead, f"no limit is exceeded; {_highest(run, case)}.{_checked(run, case)}")
     if case == "forecast_scheduled":
         return _scheduled_line(run, lead, rows)
     words = congestion_words(rows.iloc[0], certain=case.startswith("realised"))
@@ -74,23 +74,16 @@ def congestions_of(run: RunFolder, case: str) -> pd.DataFrame:
 
 
 def _scheduled_line(run: RunFolder, lead: str, rows: pd.DataFrame) -> VerdictLine:
-    """What risk is left in one interval, which is what a schedule is made and certified for."""
-    left, agreed = highest_risk(run, "forecast_scheduled"), 1 - agreed_confidence(run.about["scenario"])
-    worst = rows.iloc[0]
-    text = (
-        f"in no quarter hour is the risk at any place above {percent_words(left)} (agreed: {percent_words(agreed)}); "
-        f"most often at {worst['asset']}, {percent_words(float(worst['probability']))} at some time in the study, "
-        f"worst path {quantity_words(worst['worst_value'], str(worst['unit']))}{_others(len(rows) - 1)}"
+    """In how many paths the schedule keeps all limits all day, and what is left in the others."""
+    certificate, worst = run.about["certificate"], rows.iloc[0]
+    left = (
+        f"at {worst['asset']} {percent_words(float(worst['probability']))} of the paths are over the limit at some time "
+        f"in the study, worst {quantity_words(worst['worst_value'], str(worst['unit']))}{_others(len(rows) - 1)}"
     )
-    tone: Tone = "watch" if left <= agreed + 1e-9 else "bad"
-    return VerdictLine(tone, lead, f"{text}{_checked(run, 'forecast_scheduled')}.")
-
-
-def highest_risk(run: RunFolder, case: str) -> float:
-    """Highest share of paths over a planning limit at one element in one interval. [-]"""
-    summary = run.table("summary")
-    rows = summary[(summary["name"] == "highest risk in one interval at one element") & (summary["case"] == case)]
-    return float(rows["value"].iloc[0]) / 100
+    if not certificate:
+        return VerdictLine("bad", lead, f"{left}.")
+    tone: Tone = "watch" if certificate.get("limits_hold") else "bad"
+    return VerdictLine(tone, lead, f"{certificate_words(certificate)} What is left: {left}.")
 
 
 def congestion_words(row: Any, *, certain: bool = False) -> str:
@@ -119,7 +112,7 @@ def _checked(run: RunFolder, case: str) -> str:
     """Whether an AC power flow stands behind the schedule."""
     if case != "forecast_scheduled" or not run.about["certificate"]:
         return ""
-    return ". " + certificate_words(run.about["certificate"]).rstrip(".")
+    return " " + certificate_words(run.about["certificate"])
 
 
 def certificate_words(certificate: Mapping[str, Any]) -> str:
@@ -127,8 +120,8 @@ def certificate_words(certificate: Mapping[str, Any]) -> str:
     paths, rounds = certificate.get("paths"), certificate.get("rounds")
     tail = f" (AC power flow of {paths} paths, {rounds} round{'s' if rounds != 1 else ''})"
     if certificate.get("limits_hold"):
-        share = percent_words(float(certificate["confidence"]))
-        return f"Checked: in every interval each limit holds in at least {share} of the paths{tail}."
+        share, agreed = (percent_words(float(certificate[name])) for name in ("lowest_share_holding", "confidence"))
+        return f"On each day all limits hold all day in at least {share} of the paths, agreed: {agreed}{tail}."
     excess = [f"{certificate[name]:.3g} {unit}" for name, unit in EXCESSES.items() if certificate.get(name, 0) > 0]
     what = " and ".join(excess) or "a step without solution"
     return f"Not certified: {what} over a limit remains at {certificate.get('worst_asset', 'a place')}{tail}."

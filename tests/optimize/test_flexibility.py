@@ -97,7 +97,7 @@ def test_voltage_is_held(one_line):
     assert together.max() == pytest.approx(11, abs=0.01)
     tight = replace(case, bands=(0.999, 1.1)).optimize()
     together = kw(tight, "car a") + kw(tight, "car b")
-    assert together.max() == pytest.approx(0.001 * 0.999 * 160 / 0.02, rel=0.03)  # 8.0 kW
+    assert together.max() == pytest.approx((0.001 - 5e-5) * 0.999 * 160 / 0.02, rel=0.03)  # 7.6 kW, the aim
     assert tight.unmet["what"].tolist() == ["energy not delivered"] * len(tight.unmet) != []
 
 

@@ -115,7 +115,7 @@ def test_the_verdict_says_where_when_and_how_likely(run: RunFolder, results: Stu
     assert [line.tone for line in lines][:2] == ["bad", "good"]
     assert f"trafo 1: {percent_words(row['probability'])} probability of overload" in lines[0].text
     assert f"worst {row['worst_value']:.0f} % (limit 100 %) on {local:%a %d %b %H:%M}" in lines[0].text
-    assert "each limit holds in at least 90 % of the paths" in lines[1].text
+    assert "all limits hold all day in at least 95 % of the paths, agreed: 90 %" in lines[1].text
     assert verdict_text(run).count("\n") == 3
 
 
@@ -123,16 +123,19 @@ def test_the_verdict_says_where_when_and_how_likely(run: RunFolder, results: Stu
 def test_a_schedule_may_use_the_agreed_risk(
     make_study: Any, tmp_path: Path, count_overloads: Any, paths_over: int, tone: str
 ) -> None:
-    """20 paths and a confidence of 90 %: in each interval 2 of them may be over a limit."""
+    """20 paths and a confidence of 90 %: 2 of them may be over a limit."""
     study = make_study(steps=8, paths=20)
     flow = study.power_flows["forecast_scheduled"].copy(deep=True)
     flow["loading_percent"].loc[{"branch": "line 2", "time": flow["time"][3]}][:paths_over] = 130.0
     found = {"forecast_scheduled": count_overloads(flow)}
-    study = replace(study, power_flows={"forecast_scheduled": flow}, congestions=pd.concat(found, names=["case"]))
+    share = 1 - paths_over / 20
+    certificate = {**study.certificate, "limits_hold": share >= 0.9, "lowest_share_holding": share}
+    flows, congestions = {"forecast_scheduled": flow}, pd.concat(found, names=["case"])
+    study = replace(study, power_flows=flows, congestions=congestions, certificate=certificate)
     line = build_verdict(read_run(write_run(study, tmp_path / "run")))[0]
     assert line.tone == tone
     if paths_over:
-        assert f"above {5 * paths_over} % (agreed: 10 %)" in line.text
+        assert f"at line 2 {5 * paths_over} % of the paths are over the limit" in line.text
 
 
 def test_generation_is_shown_positive_and_says_so(run: RunFolder) -> None:
