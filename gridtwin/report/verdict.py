@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from gridtwin.report.results import agreed_confidence, ordered_cases
+from gridtwin.report.results import ordered_cases
 
 if TYPE_CHECKING:
     from gridtwin.report.run_folder import RunFolder
@@ -77,8 +77,8 @@ def _scheduled_line(run: RunFolder, lead: str, rows: pd.DataFrame) -> VerdictLin
     """In how many paths the schedule keeps all limits all day, and what is left in the others."""
     certificate, worst = run.about["certificate"], rows.iloc[0]
     left = (
-        f"at {worst['asset']} {percent_words(float(worst['probability']))} of the paths are over the limit at some time "
-        f"in the study, worst {quantity_words(worst['worst_value'], str(worst['unit']))}{_others(len(rows) - 1)}"
+        f"at {worst['asset']} {percent_words(float(worst['probability']))} of the paths are over the limit "
+        f"at some time in the study, worst {quantity_words(worst['worst_value'], str(worst['unit']))}{_others(len(rows) - 1)}"
     )
     if not certificate:
         return VerdictLine("bad", lead, f"{left}.")

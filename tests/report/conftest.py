@@ -230,7 +230,8 @@ def make_results(
     price = 80 + 60 * np.sin(np.arange(axis.length) / 12)
     certificate = {
         "limits_hold": True, "converged": True, "rounds": 2, "confidence": 0.9, "paths": paths,
-        "max_loading_violation_percent": 0.0, "max_voltage_violation_pu": 0.0, "lowest_share_holding": 0.95, "worst_asset": "trafo 1",
+        "max_loading_violation_percent": 0.0, "max_voltage_violation_pu": 0.0, "worst_asset": "trafo 1",
+        "lowest_share_holding": 0.95,
         "solves": [{"day": "2016-12-13", "round": 1, "objective_eur": 44.1}],
     }  # fmt: skip
     return StudyResults(
