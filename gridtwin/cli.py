@@ -67,6 +67,7 @@ def run(
     outcome = _run_with_progress(source, folder, overwrite=overwrite)
     typer.echo(f"\n{outcome.verdict}\n\nReport: {folder / 'report.html'}")
     if not outcome.solved:
+        _complain("\n".join(f"not converged: {doubt}" for doubt in outcome.doubts))
         raise typer.Exit(3)
     if fail_on and outcome.violated[fail_on.value]:
         raise typer.Exit(1)

@@ -167,6 +167,8 @@ class Flexibility(Section):
     """Free deviation of the room temperature from what the thermostat would do. [K]"""
     comfort_price_eur_per_kelvin_hour: Annotated[float, Field(ge=0)] = 1.0
     """Price of leaving the comfort band. [EUR/(K h)]"""
+    override_kelvin: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Deviation of the room temperature at which its thermostat overrules the schedule in real time. [K]"""
     unserved_price_eur_per_kwh: Annotated[float, Field(gt=0)] = 2.0
     """Price of energy that a car leaves without. [EUR/kWh]"""
     breach_price_eur_per_kwh: Annotated[float, Field(gt=0)] = 20.0

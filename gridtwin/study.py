@@ -39,6 +39,8 @@ from gridtwin.scenario_file import ScenarioFile, read_scenario
 from gridtwin.time_axis import TimeAxis
 
 STAGES = ("read", "observe", "forecast", "power flow", "flexibility", "balancing", "congestion", "report")
+NOT_CONVERGED = ("GT-K01", "GT-O04")
+"""Codes of findings about steps without a solution, and about a schedule that its power flow contradicts."""
 Progress = Callable[[str], None]
 
 
@@ -87,7 +89,7 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         congestions = {case: find_congestions(twin, flow, powers[case]) for case, flow in flows.items()}
         connections = check_connections(twin, profiles, scenario.connection)
 
-    unsolved = [finding for flow in flows.values() for finding in check_congestion_data(twin, flow)]
+    unsolved = [finding for case, flow in flows.items() for finding in check_congestion_data(twin, flow, powers[case])]
     findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings,
                 *dict.fromkeys(unsolved))  # fmt: skip
     return StudyResults(
@@ -130,6 +132,8 @@ class StudyOutcome:
     """Whether limits are violated, by case."""
     solved: bool
     """Whether every step of every power flow converged, and the schedule with its power flow."""
+    doubts: tuple[Finding, ...]
+    """What did not converge."""
 
 
 def run_and_write(
@@ -143,7 +147,8 @@ def run_and_write(
     violated = set(results.congestions.index.get_level_values("case"))
     solved = all(int(flow["status"].max()) == 0 for flow in results.power_flows.values())
     solved = solved and bool(results.certificate.get("converged", True))
-    return StudyOutcome(folder, verdict_text(run), {case: case in violated for case in results.power_flows}, solved)
+    doubts = tuple(finding for finding in results.findings if finding.code in NOT_CONVERGED)
+    return StudyOutcome(folder, verdict_text(run), {case: case in violated for case in results.power_flows}, solved, doubts)
 
 
 def check_study(source: ScenarioFile) -> tuple[Finding, ...]:

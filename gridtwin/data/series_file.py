@@ -381,7 +381,7 @@ def _without_repeats(reader: _Reader, values: pd.DataFrame) -> pd.DataFrame:
         what = f"{int(unequal.sum())} times stand twice with different values"
         reader.fail(what, got=f"first {first} UTC", do="Delete the wrong rows.", code="GT-D03")
     reader.note(
-        f"{int(repeated.sum())} repeated rows were dropped", got=f"first {values.index[repeated][0]} UTC", code="GT-D04"
+        f"{int(repeated.sum())} repeated rows were dropped", got=f"first {values.index[repeated][0]} UTC", code="GT-D09"
     )
     return values[~repeated]
 
@@ -662,7 +662,7 @@ def _check_known(reader: _Reader, columns: list[str], known: list[str]) -> None:
 def _check_has_active(reader: _Reader, reactive: list[str], active: list[str]) -> None:
     alone = [name for name in reactive if name not in active]
     if alone:
-        reader.fail("reactive power stands without active power", expected=_shown(alone), code="GT-D34")
+        reader.fail("reactive power stands without active power", expected=_shown(alone), code="GT-D35")
 
 
 def _check_claimed_once(parts: list[tuple[str, Replacement]]) -> None:
@@ -671,5 +671,5 @@ def _check_claimed_once(parts: list[tuple[str, Replacement]]) -> None:
         for name in map(str, part.p_mw):
             if name in owner:
                 what = f"two files give the power of {name}"
-                raise DataError([Finding(what, file, got=f"also {owner[name]}", severity="error", code="GT-D34")])
+                raise DataError([Finding(what, file, got=f"also {owner[name]}", severity="error", code="GT-D36")])
             owner[name] = file

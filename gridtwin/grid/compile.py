@@ -248,7 +248,7 @@ def _zero_impedance(net: pandapowerNet) -> Finding:
         expected="an impedance above zero",
         do="Join the buses by a closed bus-bus switch instead.",
         severity="error",
-        code="GT-N06",
+        code="GT-N17",
     )
 
 

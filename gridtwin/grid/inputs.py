@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,7 +162,7 @@ class Reading:
     def raise_faults(self) -> None:
         """Raise one error with all faults, if there are any."""
         if self._faults:
-            raise ScenarioError(dict.fromkeys(self._faults))
+            raise ScenarioError(sorted(dict.fromkeys(self._faults), key=_line_of))
 
     def _located(self, key: str, fault: Finding) -> Finding:
         """The fault with the place of its scenario key in front: the one that it names itself, else `key`."""
@@ -174,6 +175,12 @@ class Reading:
             key = f"{key}.file"
         where = self._place(*(int(part) if part.isdigit() else part for part in key.split(".")))
         return replace(fault, where=f"{where}: {rest}" if rest else where, severity="error")
+
+
+def _line_of(fault: Finding) -> tuple[str, int]:
+    """File and line of a fault, so that they are told from top to bottom."""
+    place = re.match(r"(.*?):(\d+): ", fault.where)
+    return (place.group(1), int(place.group(2))) if place else (fault.where, 0)
 
 
 def read_twin(

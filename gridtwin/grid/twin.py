@@ -264,7 +264,7 @@ def _check_kinds(assets: pd.DataFrame, findings: list[Finding]) -> None:
                 expected=", ".join(ASSET_KINDS),
                 got=kind,
                 severity="error",
-                code="GT-N13",
+                code="GT-N16",
             )
         )
 

@@ -38,8 +38,6 @@ from gridtwin.time_axis import TimeAxis
 if TYPE_CHECKING:
     from gridtwin.grid.twin import GridTwin
 
-GUARD_COMFORTS = 2.0
-"""A thermostat takes over when a room has left the comfort band by as much again. [-]"""
 FLEXIBLE_KINDS = ("electric_car", "heat_pump", "pv", "battery")
 CAUSES = ("inflexible", "pv", "electric_car", "heat_pump", "battery")
 """Where a deviation comes from."""
@@ -348,8 +346,8 @@ def _compile_heat_pumps(area: _Area, flexibility: Flexibility) -> HeatPumpArrays
     """C dT/dt = cop p - UA T for the deviation T, solved exactly over one step."""
     ua, c, cop = (area.fact("heat_pump", name) for name in ("ua_mw_per_k", "c_mwh_per_k", "cop"))
     keep = np.exp(-ua * area.means.hours / c)
-    guard = GUARD_COMFORTS * flexibility.comfort_kelvin
-    return HeatPumpArrays(area.fact("heat_pump", "p_rated_mw"), keep, cop * (1 - keep) / ua, guard)
+    guard_kelvin = flexibility.override_kelvin
+    return HeatPumpArrays(area.fact("heat_pump", "p_rated_mw"), keep, cop * (1 - keep) / ua, guard_kelvin)
 
 
 def _compile_batteries(area: _Area, settings: Balancing, flexibility: Flexibility) -> BatteryArrays:

@@ -152,9 +152,12 @@ def congestion_probability(twin: GridTwin, power_flow: PowerFlow) -> xr.Dataset:
     return xr.Dataset({name: share.assign_attrs(units) for name, share in shares.items()}, attrs=power_flow.attrs)
 
 
-def check_congestion_data(twin: GridTwin, power_flow: PowerFlow) -> list[Finding]:
-    """What a reader of the congestions must know: unsolved steps, dark buses, averaging, short periods."""
-    return [*_check_status(power_flow), *_check_supply(power_flow), *_check_windows(twin, power_flow)]
+def check_congestion_data(twin: GridTwin, power_flow: PowerFlow, profiles: Profiles | None = None) -> list[Finding]:
+    """What a reader of the congestions must know: unsolved steps, dark buses, averaging, short periods.
+
+    With the profiles behind the power flow an unsolved step also names its largest power.
+    """
+    return [*_check_status(twin, power_flow, profiles), *_check_supply(power_flow), *_check_windows(twin, power_flow)]
 
 
 def _watch_all(twin: GridTwin, flow: PowerFlow) -> Iterator[_Watch]:
@@ -342,22 +345,35 @@ def _label(limits: pd.Series, dim: str, values: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(limits[names].to_numpy(dtype=float), dims=dim, coords={dim: names})
 
 
-def _check_status(flow: PowerFlow) -> list[Finding]:
+def _check_status(twin: GridTwin, flow: PowerFlow, profiles: Profiles | None) -> list[Finding]:
     status = flow["status"].to_numpy()
     findings = []
     for code, what in ((1, "did not converge"), (2, "had gaps in their input")):
         paths, steps = np.nonzero(status == code)
         if len(steps):
-            first = pd.Timestamp(flow["time"].to_numpy()[steps.min()])
+            earliest = int(steps.argmin())
+            first = pd.Timestamp(flow["time"].to_numpy()[steps[earliest]])
+            at = {"path": int(paths[earliest]), "time": int(steps[earliest])}
             findings.append(
                 Finding(
                     f"{len(steps)} of {status.size} steps {what}: they were not judged and do not count as fine",
                     where=f"power flow, first at {first} UTC, in {len(set(paths.tolist()))} paths",
+                    got=_name_largest(twin, profiles, at) if profiles is not None else "",
                     do="A step without a solution may be a voltage collapse: look at it." if code == 1 else "",
                     code="GT-K01",
                 )
             )
     return findings
+
+
+def _name_largest(twin: GridTwin, profiles: Profiles, at: dict[str, int]) -> str:
+    """The power that stands out most against its rating at one path and step, or the asset without a value."""
+    p_mw = profiles["p_mw"].isel({dim: place for dim, place in at.items() if dim in profiles["p_mw"].dims}).to_series()
+    if p_mw.isna().any():
+        return f"no value of {p_mw.index[p_mw.isna()][0]}"
+    largest = str((p_mw.abs() / twin.assets["p_rated_mw"].reindex(p_mw.index)).idxmax())
+    rated = float(twin.assets["p_rated_mw"][largest])
+    return f"there {largest} at {1e3 * p_mw[largest]:.4g} kW, rated {1e3 * rated:.4g} kW"
 
 
 def _check_supply(flow: PowerFlow) -> list[Finding]:

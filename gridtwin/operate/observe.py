@@ -239,7 +239,7 @@ def _refuse(factor: float, moved: Mask, unmetered: Sequence[str]) -> Finding | N
             where="observe.unmetered",
             expected="kinds of assets that the network holds and that draw power",
             got=kinds,
-            code="GT-O02",
+            code="GT-M02",
         )
     if not SMALLEST_FACTOR <= factor <= LARGEST_FACTOR:
         return Finding(
@@ -248,7 +248,7 @@ def _refuse(factor: float, moved: Mask, unmetered: Sequence[str]) -> Finding | N
             expected=f"a factor between {SMALLEST_FACTOR:g} and {LARGEST_FACTOR:g}",
             got=f"{factor:.3g}",
             do="Check unit, sign and time zone of the measurement, and which feeder it belongs to.",
-            code="GT-O03",
+            code="GT-M03",
         )
     return None
 
@@ -261,7 +261,7 @@ def _scaled(factor: float, days: Floats, moved: Mask, head: xr.Dataset) -> Findi
         f"to the {kind} energy at the feeder head; no full state estimation",
         where="observe.feeder_head",
         severity="info",
-        code="GT-O04",
+        code="GT-M04",
     )
 
 
@@ -271,7 +271,7 @@ def _no_window(head: xr.Dataset) -> Finding:
         where="observe.feeder_head",
         expected="stamps within the profiles, with a value",
         got=f"{int(head['p_mw'].notnull().sum())} values",
-        code="GT-O01",
+        code="GT-M01",
     )
 
 
@@ -282,5 +282,5 @@ def _other_step(expected: pd.Timedelta, got: pd.Timedelta) -> Finding:
         expected=str(expected),
         got=str(got),
         severity="error",
-        code="GT-O05",
+        code="GT-M05",
     )

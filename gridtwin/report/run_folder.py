@@ -186,6 +186,10 @@ def about_run(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "rules": twin.rules,
         "forecast": {**results.forecast.attrs, "path_count": results.forecast.sizes["path"]},
         "cases": list(results.power_flows),
+        "unsolved_steps": {
+            case: {"unsolved": int((flow["status"] != 0).sum()), "of": flow["status"].size}
+            for case, flow in results.power_flows.items()
+        },
         "assumed": assumed_inputs(results),
         "certificate": results.certificate,
         "balancing": results.balancing_totals,

@@ -57,6 +57,15 @@ def verdict_text(run: RunFolder) -> str:
 
 
 def _line_of(run: RunFolder, case: str) -> VerdictLine:
+    """What limits say about a case, behind what could not be judged at all."""
+    line, steps = _judged_line(run, case), run.about.get("unsolved_steps", {}).get(case, {"unsolved": 0})
+    if not steps["unsolved"]:
+        return line
+    words = f"{steps['unsolved']} of {steps['of']} steps have no power flow solution and were not judged"
+    return VerdictLine("bad", line.lead, f"{words}. In the others: {line.text}")
+
+
+def _judged_line(run: RunFolder, case: str) -> VerdictLine:
     rows = congestions_of(run, case)
     lead = LEADS.get(case, case)
     if rows.empty:

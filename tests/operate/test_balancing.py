@@ -282,7 +282,7 @@ def test_a_heat_pump_is_shifted_and_its_room_guarded() -> None:
     # then only the losses of 0.3 kW/K * 2 K / 3 = 0.2 kW are replaced
     case = Case()
     case.scheduled[:, 0] = 0.004
-    result = case.run()
+    result = case.run(flexibility=Flexibility(override_kelvin=2))
     power = result.actual["p_mw"].sel(asset="pump").to_numpy()
     assert power[0] == pytest.approx(0.004, abs=1e-12)
     assert power[-1] == pytest.approx(0.0012, abs=1e-6)
@@ -297,7 +297,7 @@ def test_reality_follows_the_schedule_as_the_forecast_paths_do() -> None:
     case.scheduled[:, 3] = 0.0
     realised = build_profiles(case.axis, ASSETS, case.real, 0.5 * case.real)
     expected = apply_schedule(TWIN, realised, case.schedule()).isel(path=0)
-    actual = case.run(battery_share=0.0, flexibility=Flexibility(comfort_kelvin=5)).actual
+    actual = case.run(battery_share=0.0, flexibility=Flexibility(comfort_kelvin=5, override_kelvin=10)).actual
     for asset in ("house", "pump", "roof", "cell"):
         for name in ("p_mw", "q_mvar"):
             got, wanted = actual[name].sel(asset=asset), expected[name].sel(asset=asset)

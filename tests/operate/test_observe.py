@@ -90,7 +90,7 @@ def test_only_intervals_with_both_count_but_the_whole_profile_is_scaled() -> Non
     assert float(seen.profiles["p_mw"].sel(asset="house")[-1]) == pytest.approx(
         0.8 * float(profiles_of(twin)["p_mw"].sel(asset="house")[-1]), rel=1e-5
     )
-    assert [finding.code for finding in seen.findings] == ["GT-O04"]
+    assert [finding.code for finding in seen.findings] == ["GT-M04"]
     assert "no full state estimation" in seen.findings[0].what and "state estimation" in seen.note
 
 
@@ -100,7 +100,7 @@ def test_an_implausible_scale_changes_nothing_and_warns(house: float) -> None:
     model = profiles_of(twin)
     seen = observe_feeder_head(twin, model, measured(twin, profiles_of(twin, house=house, grown=0.0)))
     assert seen.factor == 1.0 and seen.profiles is model
-    assert [(finding.code, finding.severity) for finding in seen.findings] == [("GT-O03", "warning")]
+    assert [(finding.code, finding.severity) for finding in seen.findings] == [("GT-M03", "warning")]
     assert seen.table["model"].tolist() == ["before"]
 
 
@@ -108,7 +108,7 @@ def test_kinds_that_the_network_lacks_change_nothing_and_warn() -> None:
     twin = build()
     model = profiles_of(twin)
     seen = observe_feeder_head(twin, model, measured(twin, profiles_of(twin, house=1.1)), ["agricultural"])
-    assert (seen.factor, seen.findings[0].code) == (1.0, "GT-O02")
+    assert (seen.factor, seen.findings[0].code) == (1.0, "GT-M02")
     assert seen.profiles is model
 
 
@@ -117,7 +117,7 @@ def test_measurements_of_another_year_change_nothing_and_warn() -> None:
     head = measured(twin, profiles_of(twin, house=1.3))
     late = head.assign_coords(time=head["time"] + np.timedelta64(400, "D"))
     seen = observe_feeder_head(twin, profiles_of(twin), late)
-    assert (seen.factor, seen.findings[0].code, len(seen.table)) == (1.0, "GT-O01", 0)
+    assert (seen.factor, seen.findings[0].code, len(seen.table)) == (1.0, "GT-M01", 0)
 
 
 def test_hourly_means_are_not_taken_for_quarter_hours() -> None:
