@@ -97,10 +97,10 @@ def explain(
 @app.command()
 def compare(first: RunPath, second: RunPath) -> None:
     """Key figures of two runs side by side."""
-    from gridtwin.report.compare import compare_runs
+    from gridtwin.report.compare import compare_runs, comparison_text
     from gridtwin.report.run_folder import read_run
 
-    typer.echo(compare_runs(read_run(first), read_run(second)).to_string(index=False))
+    typer.echo(comparison_text(compare_runs(read_run(first), read_run(second))))
 
 
 @app.command()

@@ -6,11 +6,13 @@ import doctest
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 REPO = Path(__file__).parent.parent
 MODULES = sorted(
@@ -36,27 +38,40 @@ def test_the_readme_shows_python() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(snippets())))
-def test_readme_snippets(number: int, tmp_path: Path) -> None:
-    run_python("-c", snippets()[number], cwd=REPO)
+def test_readme_snippets(number: int) -> None:
+    """In an interpreter of its own: a snippet needs nothing that came before."""
+    words = [sys.executable, "-c", snippets()[number]]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    done = subprocess.run(words, cwd=REPO, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("file", sorted((REPO / "examples").glob("[0-9]*.py")), ids=lambda file: file.stem)
-def test_examples(file: Path, tmp_path: Path) -> None:
-    run_python(str(file), cwd=tmp_path)
+def scripts(pattern: str, *, slow: str) -> list[ParameterSet]:
+    """Scripts of the repository; those that repeat what a quicker one shows are marked slow."""
+    files = sorted(REPO.glob(pattern))
+    names = [str(file.relative_to(REPO)) for file in files]
+    return [
+        pytest.param(file, id=name, marks=[pytest.mark.slow] if name == slow else [])
+        for file, name in zip(files, names, strict=True)
+    ]
 
 
-@pytest.mark.parametrize("file", sorted((REPO / "scenarios").glob("*/run.py")), ids=lambda file: file.parent.name)
-def test_scenario_scripts(file: Path, tmp_path: Path) -> None:
-    run_python(str(file), cwd=tmp_path)
+# The fifth example runs the study that the script of the village runs.
+@pytest.mark.parametrize("file", scripts("examples/[0-9]*.py", slow="examples/05_run_a_study.py"))
+def test_examples(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_script(file, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("file", scripts("scenarios/*/run.py", slow="scenarios/suburb_day_ahead/run.py"))
+def test_scenario_scripts(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_script(file, tmp_path, monkeypatch)
     assert list(tmp_path.rglob("report.html"))
 
 
-def run_python(*words: str, cwd: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def run_script(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `python file` does, but in this process: the libraries load longer than most scripts run."""
+    monkeypatch.chdir(folder)
+    runpy.run_path(str(file), run_name="__main__")
 
 
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])

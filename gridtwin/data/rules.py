@@ -22,6 +22,10 @@ from gridtwin.scenario import Section
 
 Positive = Annotated[float, Field(gt=0)]
 RULE_FOLDER = "rule_sets"
+LOADING_TOLERANCE_PERCENT = 1e-3
+"""A schedule may use a limit to the full; what the solver's tolerance adds is no congestion. [%]"""
+VOLTAGE_TOLERANCE_PU = 1e-6
+"""The same for voltages. [pu]"""
 
 
 class VoltageRule(Section):

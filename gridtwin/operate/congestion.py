@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gridtwin.data.profiles import Profiles, axis_of
-from gridtwin.data.rules import VoltageRule
+from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU, VoltageRule
 from gridtwin.errors import Finding
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.contributors import Contributions, find_contributions, name_contributors
@@ -27,10 +27,6 @@ from gridtwin.operate.voltage_windows import WHOLE_PERIOD, Window, list_windows,
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LOADING_TOLERANCE_PERCENT = 1e-3
-"""A schedule may use a limit to the full; what the solver's tolerance adds is no congestion. [%]"""
-VOLTAGE_TOLERANCE_PU = 1e-6
-"""The same for voltages. [pu]"""
 MOST_EXPLAINED_STEPS = 40
 """Worst steps whose contributors are worked out, two power flows per asset each."""
 PERCENTILES = (50, 95, 99, 100)

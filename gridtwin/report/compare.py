@@ -51,15 +51,47 @@ def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _shown(value: Any) -> Any:
     """Hashes are cut to what tells them apart; a key that is not there is said to be so."""
-    if value is None:
+    if value is None or value == "":
         return "not given"
     return value[:12] if isinstance(value, str) and len(value) == 64 else value
 
 
 def _figure_rows(first: RunFolder, second: RunFolder) -> Iterator[tuple[Any, ...]]:
-    one, other = (run.table("summary").set_index(["name", "case"]) for run in (first, second))
-    for key in dict.fromkeys([*one.index, *other.index]):
-        values = [float(table.loc[key, "value"]) if key in table.index else None for table in (one, other)]
+    one, other = _figures(first), _figures(second)
+    for name, case, unit in dict.fromkeys([*one, *other]):
+        values = [figures.get((name, case, unit)) for figures in (one, other)]
         difference = values[1] - values[0] if values[0] is not None and values[1] is not None else None
-        unit = (one if key in one.index else other).loc[key, "unit"]
-        yield (key[0], CASES.get(key[1], key[1]), *values, difference, unit)
+        yield (name, CASES.get(case, case), *values, difference, unit)
+
+
+def _figures(run: RunFolder) -> dict[tuple[str, str, str], float]:
+    """Value of every key figure; some share their name and differ in unit."""
+    summary = run.table("summary")
+    return {
+        (str(name), str(case), str(unit)): float(value)
+        for name, case, unit, value in summary[["name", "case", "unit", "value"]].itertuples(index=False)
+    }
+
+
+def comparison_text(table: pd.DataFrame) -> str:
+    """The comparison for a terminal: what was asked differently, then the figures, case by case."""
+    inputs = table["difference"].isna() & ~table["unit"].astype(bool)
+    asked, figures = table[inputs], table[~inputs]
+    lines = ["Asked differently:" if len(asked) else "Both runs asked the same, of the same files."]
+    lines += [f"  {row.what}: {row.first}  ->  {row.second}" for row in asked.itertuples()]
+    width = int(figures["what"].str.len().max())
+    lines += ["", f"  {'':<{width}}  {'first':>12}  {'second':>12}  {'difference':>12}"]
+    for case, rows in figures.groupby("case", sort=False):
+        lines += ["", f"{case or 'Whole study'}:"]
+        lines += [_figure_line(row, width) for row in rows.itertuples()]
+    return "\n".join(lines)
+
+
+def _figure_line(row: Any, width: int) -> str:
+    first, second = _number(row.first), _number(row.second)
+    changed = _number(row.difference, sign="+") if row.difference else "same"
+    return f"  {row.what:<{width}}  {first:>12}  {second:>12}  {changed:>12}  {row.unit}"
+
+
+def _number(value: Any, *, sign: str = "") -> str:
+    return "-" if value is None or pd.isna(value) else f"{float(value):{sign},.5g}"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridtwin.errors import DataError, Finding
+from gridtwin.nomenclature import ASSET_KINDS
 from gridtwin.report.results import CASES, ordered_cases
-from gridtwin.report.verdict import congestion_words, percent_words
+from gridtwin.report.verdict import congestion_words, local_words, percent_words
 from gridtwin.time_axis import utc_of_local
 
 if TYPE_CHECKING:
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 ITEMS = {"branch": "branches", "bus": "buses", "asset": "assets"}
 """What can be asked about -> the table that lists it."""
 UNMET_WORDS = {"forecast_scheduled": "as planned", "realised_scheduled": "as it came"}
+REASON_WORDS = {
+    "": "follows what was expected",
+    "idle": "nothing to do",
+    "price": "moved to where energy is cheaper",
+    "network": "moved by a network limit",
+    "must charge": "only full power until departure delivers what is due",
+    "comfort": "held at the edge of the comfort band",
+    "curtailed": "feed-in curtailed",
+}
+"""Reason code of the schedule -> its words."""
+ENERGY_WORDS = {
+    "battery": "Stored",
+    "electric_car": "Charged since arrival",
+    "heat_pump": "Heat in the building, more than the thermostat alone would hold",
+}
+"""Kind of asset -> what its stored energy is."""
 MOST_CONTRIBUTORS = 5
 
 
@@ -135,8 +152,9 @@ def _case_lines(rows: pd.DataFrame, word: str, *, unit: str, decimals: int) -> I
 
 def _explain_asset(run: RunFolder, name: str, time: pd.Timestamp) -> Iterator[str]:
     row = run.table("assets").set_index("asset").T[name]
-    flexible = "flexible" if row["flexible"] else "not flexible"
-    yield f"{row['kind'].replace('_', ' ')} at bus {row['bus']}, rated {1e3 * row['p_rated_mw']:.1f} kW, {flexible}."
+    schedule = run.table("schedule")
+    flexible = "scheduled" if len(schedule) and (schedule["asset"] == name).any() else "not scheduled"
+    yield f"{kind_words(row['kind'])} at bus {row['bus']}, rated {1e3 * row['p_rated_mw']:.1f} kW, {flexible}."
     yield "Consumption is positive, feed-in negative."
     power = run.table("asset_power")
     here = power[(power["asset"] == name) & (power["time_utc"] == time)].iloc[0]
@@ -154,14 +172,26 @@ def _schedule_lines(run: RunFolder, name: str, time: pd.Timestamp) -> Iterator[s
     schedule = run.table("schedule")
     rows = schedule[(schedule["asset"] == name) & (schedule["time_utc"] == time)] if len(schedule) else schedule
     for _, row in rows.iterrows():
-        power = f"{row['p_scheduled_kw']:.2f} kW instead of {row['p_base_kw']:.2f} kW"
-        yield f"  Schedule: {power}; reason: {row['reason'] or 'none'}"
+        power = f"{row['p_scheduled_kw']:.2f} kW, expected without it {row['p_base_kw']:.2f} kW"
+        yield f"  Schedule: {power}; reason: {REASON_WORDS.get(row['reason'], row['reason'])}"
         if pd.notna(row["e_kwh"]):
-            yield f"  Stored energy at the end of the interval: {row['e_kwh']:.2f} kWh"
+            stored = ENERGY_WORDS.get(row["kind"], "Stored")
+            yield f"  {stored}, at the end of the interval: {row['e_kwh']:.2f} kWh"
+    yield from _unmet_lines(run, name)
+
+
+def _unmet_lines(run: RunFolder, name: str) -> Iterator[str]:
+    """What the whole study leaves unmet of an asset's wishes."""
     unmet = run.table("unmet")
     for _, row in (unmet[unmet["asset"] == name] if len(unmet) else unmet).iterrows():
         amount = f"{row['amount']:.3g} {row['unit']}, {row['cost_eur']:.2f} EUR"
-        yield f"  Unmet {UNMET_WORDS.get(row['case'], '')}: {row['what']}, {amount}"
+        span = f"{local_words(row['start_local'])} to {row['end_local']:%H:%M}" if "start_local" in row else ""
+        yield f"  Unmet {UNMET_WORDS.get(row['case'], '')}: {row['what']}, {amount}{f', {span}' if span else ''}"
+
+
+def kind_words(kind: str) -> str:
+    """Name of a kind of asset for people."""
+    return ASSET_KINDS.get(kind, kind.replace("_", " "))
 
 
 def _at(run: RunFolder, table: str, item: str, name: str, time: pd.Timestamp) -> pd.DataFrame:
@@ -192,7 +222,7 @@ def _contributor_lines(run: RunFolder, buses: set[str], time: pd.Timestamp) -> I
     if len(largest):
         yield f"Largest expected powers behind it (sum {1e3 * here.sum():.1f} kW, consumption positive):"
         for name, value in zip(largest.index.astype(str), largest, strict=True):
-            yield f"  {name} ({str(kind[name]).replace('_', ' ')}): {1e3 * value:.2f} kW"
+            yield f"  {name} ({kind_words(str(kind[name]))}): {1e3 * value:.2f} kW"
 
 
 def _buses_below(run: RunFolder, branch: str) -> set[str]:

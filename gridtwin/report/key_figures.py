@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.report.results import StudyResults, agreed_confidence, ordered_cases
 from gridtwin.report.statistics import agreed_over_paths, mean_over_paths, share_over_paths, with_path
 
@@ -118,9 +119,6 @@ def _violations(
     branches: pd.DataFrame, buses: pd.DataFrame, loading: xr.DataArray, voltage: xr.DataArray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where a planning limit is broken, (path, time, branch) and (path, time, bus)."""
-    # with the certificate's accuracy; imported here, as a finished run is rendered without the solver
-    from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
-
     limit = branches["max_loading_percent"].reindex(loading["branch"].to_numpy()).to_numpy(dtype=float)
     low, high = buses[["vm_min_pu", "vm_max_pu"]].reindex(voltage["bus"].to_numpy()).to_numpy(dtype=float).T
     v = voltage.to_numpy()

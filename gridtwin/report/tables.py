@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.nomenclature import ASSET_KINDS
 from gridtwin.report.key_figures import build_key_figures
 from gridtwin.report.layout import place_buses
@@ -82,9 +83,6 @@ def branch_loading_table(results: StudyResults, zone: str) -> pd.DataFrame:
     `loading_agreed_percent` is what the agreed share of paths (the scenario's
     confidence) stays below; a schedule is made to keep it at the limit.
     """
-    # with the certificate's accuracy; imported here, as a finished run is rendered without the solver
-    from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT
-
     limits = results.twin.branches["max_loading_percent"] + LOADING_TOLERANCE_PERCENT
     confidence = agreed_confidence(results.scenario)
     parts = []
@@ -105,8 +103,6 @@ def branch_loading_table(results: StudyResults, zone: str) -> pd.DataFrame:
 
 def bus_voltage_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Voltage of every bus, quarter hour and case: band over paths and probability outside the planning limits."""
-    from gridtwin.optimize.network_limits import VOLTAGE_TOLERANCE_PU
-
     limits = results.twin.buses[["vm_min_pu", "vm_max_pu"]] + [-VOLTAGE_TOLERANCE_PU, VOLTAGE_TOLERANCE_PU]
     parts = []
     for case in ordered_cases(results.power_flows):

@@ -85,9 +85,10 @@ def congestions_of(run: RunFolder, case: str) -> pd.DataFrame:
 def _scheduled_line(run: RunFolder, lead: str, rows: pd.DataFrame) -> VerdictLine:
     """In how many paths the schedule keeps all limits all day, and what is left in the others."""
     certificate, worst = run.about["certificate"], rows.iloc[0]
+    share, value = percent_words(float(worst["probability"])), quantity_words(worst["worst_value"], str(worst["unit"]))
     left = (
-        f"at {worst['asset']} {percent_words(float(worst['probability']))} of the paths are over the limit "
-        f"at some time in the study, worst {quantity_words(worst['worst_value'], str(worst['unit']))}{_others(len(rows) - 1)}"
+        f"at {worst['asset']} {share} of the paths are over the limit at some time in the study, "
+        f"worst {value}{_others(len(rows) - 1)}"
     )
     if not certificate:
         return VerdictLine("bad", lead, f"{left}.")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
+from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.report.key_figures import split_unit
 from gridtwin.report.layout import place_buses, tree_layout
 from gridtwin.report.results import CASES, StudyResults
