@@ -148,7 +148,8 @@ def run_and_write(
     solved = all(int(flow["status"].max()) == 0 for flow in results.power_flows.values())
     solved = solved and bool(results.certificate.get("converged", True))
     doubts = tuple(finding for finding in results.findings if finding.code in NOT_CONVERGED)
-    return StudyOutcome(folder, verdict_text(run), {case: case in violated for case in results.power_flows}, solved, doubts)
+    by_case = {case: case in violated for case in results.power_flows}
+    return StudyOutcome(folder, verdict_text(run), by_case, solved, doubts)
 
 
 def check_study(source: ScenarioFile) -> tuple[Finding, ...]:

@@ -6,9 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from gridtwin import cli
+from tests.own_network import SCENARIO, write_own_study
 
 REPO = Path(__file__).parent.parent
 
@@ -80,3 +85,88 @@ def test_a_run_folder_that_is_none_is_refused(words: tuple[str, ...], tmp_path: 
     assert told.returncode == 2
     assert "nowhere" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+@dataclass(frozen=True)
+class Told:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs: Path) -> Callable[..., Told]:
+    """The command line called in this process, beside the runs: warnings are errors here."""
+    monkeypatch.chdir(runs)
+
+    def call(*words: str) -> Told:
+        monkeypatch.setattr(sys, "argv", ["gridtwin", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return Told(int(left.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs of one street, the second with twice the battery."""
+    from gridtwin.scenario_file import read_scenario
+    from gridtwin.study import run_and_write
+
+    folder = tmp_path_factory.mktemp("street")
+    for name, scenario in (("one", SCENARIO), ("two", SCENARIO.replace("kw = 5.0", "kw = 10.0"))):
+        run_and_write(read_scenario(write_own_study(folder / name, scenario=scenario)), folder / f"run {name}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("transformer", ["limit 100 %", "Forecast, no flexibility: loading", "Largest expected powers behind it"]),
+        ("farm", ["0.4 kV, planning limits 0.94 to 1.075 pu", "What happened, no flexibility: voltage"]),
+        ("battery 1", ["battery storage at bus", "rated 5.0 kW, scheduled", "Schedule:", "Stored, at the end"]),
+        ("stable", ["other load at bus farm", "not scheduled", "What happened, with schedule and balancing"]),
+    ],
+)
+def test_explain_speaks_of_branch_bus_and_device(name: str, expected: list[str], here: Callable[..., Told]) -> None:
+    told = here("explain", "run one", name, "--at", "2016-03-28T19:05")
+    assert told.returncode == 0, told.stderr
+    assert f"{name} (" in told.stdout
+    assert "at Mon 28 Mar 2016 19:00 CEST (2016-03-28 17:00 UTC)" in told.stdout
+    for words in expected:
+        assert words in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("mil", "--at", "2016-03-28T19:00"), "Did you mean 'mill'"),
+        (("mill", "--at", "2016-03-29"), "2016-03-28T00:00"),
+    ],
+)
+def test_explain_helps_where_name_or_time_are_wrong(
+    words: tuple[str, ...], expected: str, here: Callable[..., Told]
+) -> None:
+    told = here("explain", "run one", *words)
+    assert told.returncode == 2
+    assert expected in told.stderr
+
+
+def test_compare_tells_what_was_asked_differently_and_every_figure(here: Callable[..., Told]) -> None:
+    told = here("compare", "run one", "run two")
+    assert told.returncode == 0, told.stderr
+    assert "scenario.growth.0.kw: 5.0  ->  10.0" in told.stdout
+    figures = [line.split() for line in told.stdout.splitlines() if line.startswith("  energy from upstream")]
+    assert len(figures) == 4
+    assert all(row[-1] == "MWh" for row in figures)
+    # what happened without flexibility does not know the battery's size
+    assert figures[2][-2] == "same"
+
+
+def test_compare_of_a_run_with_itself_finds_no_difference(here: Callable[..., Told]) -> None:
+    lines = here("compare", "run one", "run one").stdout.splitlines()
+    assert lines[0] == "Both runs asked the same, of the same files."
+    figures = [line for line in lines[3:] if line.startswith("  ")]
+    assert len(figures) > 40
+    assert [line for line in figures if " same " not in line] == []

@@ -1,4 +1,4 @@
-"""What the documentation shows runs: docstring examples, README snippets, examples, scenario scripts."""
+"""What the documentation shows runs: docstring examples, README snippets, examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 REPO = Path(__file__).parent.parent
 MODULES = sorted(
@@ -46,31 +45,17 @@ def test_readme_snippets(number: int) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def scripts(pattern: str, *, slow: str) -> list[ParameterSet]:
-    """Scripts of the repository; those that repeat what a quicker one shows are marked slow."""
-    files = sorted(REPO.glob(pattern))
-    names = [str(file.relative_to(REPO)) for file in files]
-    return [
-        pytest.param(file, id=name, marks=[pytest.mark.slow] if name == slow else [])
-        for file, name in zip(files, names, strict=True)
-    ]
+EXAMPLES = [
+    # The fifth example runs the study of `test_scenarios.py`.
+    pytest.param(file, id=file.stem, marks=[pytest.mark.slow] if file.stem.startswith("05") else [])
+    for file in sorted((REPO / "examples").glob("[0-9]*.py"))
+]
 
 
-# The fifth example runs the study that the script of the village runs.
-@pytest.mark.parametrize("file", scripts("examples/[0-9]*.py", slow="examples/05_run_a_study.py"))
+@pytest.mark.parametrize("file", EXAMPLES)
 def test_examples(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_script(file, tmp_path, monkeypatch)
-
-
-@pytest.mark.parametrize("file", scripts("scenarios/*/run.py", slow="scenarios/suburb_day_ahead/run.py"))
-def test_scenario_scripts(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_script(file, tmp_path, monkeypatch)
-    assert list(tmp_path.rglob("report.html"))
-
-
-def run_script(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `python file` does, but in this process: the libraries load longer than most scripts run."""
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(tmp_path)
     runpy.run_path(str(file), run_name="__main__")
 
 

@@ -82,7 +82,7 @@ def comparison_text(table: pd.DataFrame) -> str:
     width = int(figures["what"].str.len().max())
     lines += ["", f"  {'':<{width}}  {'first':>12}  {'second':>12}  {'difference':>12}"]
     for case, rows in figures.groupby("case", sort=False):
-        lines += ["", f"{case or 'Whole study'}:"]
+        lines += ["", f"{str(case) or 'Whole study'}:"]
         lines += [_figure_line(row, width) for row in rows.itertuples()]
     return "\n".join(lines)
 

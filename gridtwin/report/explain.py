@@ -38,6 +38,8 @@ ENERGY_WORDS = {
 }
 """Kind of asset -> what its stored energy is."""
 MOST_CONTRIBUTORS = 5
+SMALLEST_SHOWN_MW = 5e-6
+"""What would read 0.00 kW is left out. [MW]"""
 
 
 def explain_asset(run: RunFolder, asset: str, at: str) -> str:
@@ -82,7 +84,7 @@ def find_item(run: RunFolder, asset: str) -> tuple[str, str]:
                 "the run has no branch, bus or asset of that name",
                 where=str(run.folder),
                 got=repr(asset),
-                do=f"Did you mean {' or '.join(map(repr, close))}?" if close else "tables/branches.parquet lists them.",
+                do=f"Did you mean {' or '.join(map(repr, close))}?" if close else "The tables branches, buses and assets list them.",
                 severity="error",
             )
         ]
@@ -217,7 +219,7 @@ def _contributor_lines(run: RunFolder, buses: set[str], time: pd.Timestamp) -> I
     power = run.table("asset_power")
     rows = power[power["time_utc"] == time].set_index("asset")["p_mean_mw"]
     kind = assets["kind"]
-    here = rows[assets["bus"].reindex(rows.index).isin(buses)]
+    here = rows[assets["bus"].reindex(rows.index).isin(buses) & (rows.abs() > SMALLEST_SHOWN_MW)]
     largest = here.reindex(here.abs().sort_values(ascending=False, kind="stable").index)[:MOST_CONTRIBUTORS]
     if len(largest):
         yield f"Largest expected powers behind it (sum {1e3 * here.sum():.1f} kW, consumption positive):"

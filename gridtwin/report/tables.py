@@ -206,10 +206,10 @@ def schedule_by_kind_table(results: StudyResults, zone: str) -> pd.DataFrame:
 def unmet_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Unmet wishes as planned and as they came, dearest first within each case."""
     parts = {"forecast_scheduled": results.unmet, "realised_scheduled": results.unmet_realised}
-    tables = [_plain(table).assign(case=case) for case, table in parts.items() if len(table)]
+    tables = [_plain(table).assign(case=case) for case, table in parts.items() if len(table.columns)]
     if not tables:
         return pd.DataFrame()
-    table = pd.concat(tables, ignore_index=True).sort_values(
+    table = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True).sort_values(
         ["case", "cost_eur"], ascending=[True, False], kind="stable"
     )
     return with_local_times(table[["case", *(name for name in table if name != "case")]].reset_index(drop=True), zone)
