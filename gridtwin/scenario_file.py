@@ -184,8 +184,10 @@ def _parts(dotted: str) -> list[str]:
 def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
     key = ".".join(map(str, path))
     for length in range(len(path), 0, -1):
-        if path[:length] in places:
-            return f"{places[path[:length]]}: {key}"
+        # a list of tables has no line of its own, but its first entry has one
+        line = places.get(path[:length]) or places.get((*path[:length], 0))
+        if line:
+            return f"{line}: {key}"
     file = next(iter(places.values()), FILE_NAME).rsplit(":", 1)[0]
     return f"{file}: {key}"
 

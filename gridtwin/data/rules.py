@@ -176,7 +176,7 @@ def read_rules(name_or_path: str | Path, base: Path = Path()) -> RuleSet:
 
 def _read_file(file: Path) -> RuleSet:
     if not file.is_file():
-        there = sorted(path.name for path in file.parent.glob("*.toml"))
+        there = sorted(path.name for path in file.parent.glob("*.toml") if path.name != "scenario.toml")
         raise ScenarioError([_unknown_file(file, there)])
     return _parse_rules(file.read_text(encoding="utf-8"), str(file))
 

@@ -607,7 +607,7 @@ def read_profile_files(
     if not parts:
         empty = pd.DataFrame(index=axis.times)
         return Replacement(empty, empty.copy(), empty.astype(np.int8), ())
-    _check_claimed_once([(str(section.file), part) for section, part in zip(sections, parts, strict=True)])
+    _check_claimed_once([(str(_path_of(section, base)), part) for section, part in zip(sections, parts, strict=True)])
     p_mw, q_mvar, quality = (
         pd.concat([getattr(part, name) for part in parts], axis=1) for name in ("p_mw", "q_mvar", "quality")
     )
@@ -644,11 +644,12 @@ def _read_profile_file(section: ProfileFile, axis: TimeAxis, base: Path, known: 
 
 
 def _check_known(reader: _Reader, columns: list[str], known: list[str]) -> None:
+    any_asset = f"the name of an asset: {_shown(known, 5)}"
     findings = [
         Finding(
             "the column names no asset of the network",
             where=f"{reader.file}: column {column}",
-            expected=" or ".join(difflib.get_close_matches(column, known, n=3)) or "the name of an asset",
+            expected=" or ".join(difflib.get_close_matches(column, known, n=3)) or any_asset,
             severity="error",
             code="GT-D34",
         )
@@ -667,9 +668,10 @@ def _check_has_active(reader: _Reader, reactive: list[str], active: list[str]) -
 
 def _check_claimed_once(parts: list[tuple[str, Replacement]]) -> None:
     owner: dict[str, str] = {}
-    for file, part in parts:
+    for number, (file, part) in enumerate(parts):
         for name in map(str, part.p_mw):
             if name in owner:
-                what = f"two files give the power of {name}"
-                raise DataError([Finding(what, file, got=f"also {owner[name]}", severity="error", code="GT-D36")])
+                what, got = f"two files give the power of {name}", f"also {owner[name]}"
+                with naming_file(number):
+                    raise DataError([Finding(what, file, got=got, severity="error", code="GT-D36")])
             owner[name] = file

@@ -78,13 +78,14 @@ def find_item(run: RunFolder, asset: str) -> tuple[str, str]:
     if found:
         return found[0]
     close = difflib.get_close_matches(wanted, [name for _, name in names], n=4, cutoff=0.5)
+    listed = "The tables branches, buses and assets list them."
     raise DataError(
         [
             Finding(
                 "the run has no branch, bus or asset of that name",
                 where=str(run.folder),
                 got=repr(asset),
-                do=f"Did you mean {' or '.join(map(repr, close))}?" if close else "The tables branches, buses and assets list them.",
+                do=f"Did you mean {' or '.join(map(repr, close))}?" if close else listed,
                 severity="error",
             )
         ]

@@ -72,9 +72,7 @@ def replay(request: pytest.FixtureRequest) -> Replay:
     flow = results.power_flows["forecast_scheduled"]
     scheduled = apply_schedule(results.twin, results.forecast, results.schedule)
     loading, outside = violations(results, flow)
-    excess = np.maximum(
-        (loading / LOADING_TOLERANCE_PERCENT).max(axis=2), (outside / VOLTAGE_TOLERANCE_PU).max(axis=2)
-    )
+    excess = np.maximum((loading / LOADING_TOLERANCE_PERCENT).max(axis=2), (outside / VOLTAGE_TOLERANCE_PU).max(axis=2))
     return Replay(results, scheduled, flow, excess)
 
 
