@@ -21,8 +21,7 @@ after = gt.run_power_flow(inputs.twin, gt.apply_schedule(inputs.twin, predicted,
 
 for case, flow in (("before", before), ("after", after)):
     highest = flow["loading_percent"].max(["time", "branch"])
-    print(
-        f"{case}: highest loading {float(highest.median()):.0f} % in the median path, {float(highest.max()):.0f} % in any"
-    )
+    middle, worst = float(highest.median()), float(highest.max())
+    print(f"{case}: highest loading {middle:.0f} % in the median path, {worst:.0f} % in the worst")
 print(plan.certificate)
 print(plan.unmet.to_string() if len(plan.unmet) else "every wish is met")

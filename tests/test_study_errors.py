@@ -95,9 +95,9 @@ def test_all_faults_are_told_at_once_and_nothing_is_written(
         "faulty/scenario.toml:7: time.first_day: the studied days lie outside the profiles, "
         "expected days from 2016-01-20 to 2016-03-29, got 2017-03-28 to 2017-03-28.",
         "faulty/scenario.toml:16: profiles.file.1.unit: faulty/pv.csv: the unit is unknown, "
-        "expected MW, kW, MWh, kWh, got kw. Meant kW?",
+        "expected MW, kW, MWh, kWh, got kw. Did you mean kW?",
         "faulty/scenario.toml:19: prices.file: faulty/prices.csv: the file lacks a column, "
-        "expected price, got time, pricce, volume. Meant pricce?",
+        "expected price, got time, pricce, volume. Did you mean pricce?",
         "faulty/scenario.toml:23: weather.unit: faulty/weather.csv: the unit is unknown, expected degC, got Celsius.",
         "faulty/scenario.toml:25: observe.feeder_head.file: faulty/head.csv: the measurement has another step than "
         "the profiles, expected 15 min, got 60 min.",

@@ -272,7 +272,7 @@ def _need_column(reader: _Reader, table: pd.DataFrame, name: str) -> None:
         "the file lacks a column",
         expected=name,
         got=_shown(columns),
-        do=f"Meant {near[0]}?" if near else "",
+        do=f"Did you mean {near[0]}?" if near else "",
         code="GT-D31",
     )
 
@@ -298,7 +298,7 @@ def _unit_of(reader: _Reader, quantity: Quantity | None) -> tuple[Quantity, floa
         at="unit",
         expected=", ".join(known),
         got=unit,
-        do=f"Meant {near[0]}?" if near else "",
+        do=f"Did you mean {near[0]}?" if near else "",
         code="GT-D32",
     )
 

@@ -93,9 +93,7 @@ def find_network_limits(twin: GridTwin, profiles_at_base: Profiles, buses: list[
         _label_limits(twin),
         _drop_small(np.nan_to_num(weight)),
         np.concatenate([np.ones(2 * len(rated)), usable, usable]),
-        np.concatenate(
-            [np.tile(AIM_LOADING_PERCENT / 100 * rated, 2), np.tile(AIM_VOLTAGE_PU * voltage_mw, 2)]
-        ),
+        np.concatenate([np.tile(AIM_LOADING_PERCENT / 100 * rated, 2), np.tile(AIM_VOLTAGE_PU * voltage_mw, 2)]),
         np.concatenate([np.tile(GUARD_LOADING * rated, 2), np.tile(GUARD_VOLTAGE_PU * voltage_mw, 2)]),
     )
 

@@ -70,7 +70,9 @@ def test_prices_become_eur_per_mwh(tmp_path, unit, value) -> None:
     assert prices.attrs["kind"] == "assumed" and prices["price_eur_per_mwh"].attrs["units"] == "EUR/MWh"
 
 
-@pytest.mark.parametrize(("unit", "words"), [("", "not declared"), ("kw", "Meant kW"), ("EUR/MWh", "kW, MWh, kWh")])
+@pytest.mark.parametrize(
+    ("unit", "words"), [("", "not declared"), ("kw", "Did you mean kW"), ("EUR/MWh", "kW, MWh, kWh")]
+)
 def test_a_unit_is_needed_and_must_fit(tmp_path, unit, words) -> None:
     write(tmp_path, SUMMER.times, {"p": 1.0})
     assert words in refusal(lambda: read_feeder_head(section(unit=unit), tmp_path))
@@ -249,7 +251,7 @@ def test_a_missing_file_names_its_neighbour(tmp_path) -> None:
 def test_a_missing_column_lists_those_there_are(tmp_path) -> None:
     write(tmp_path, SUMMER.times, {"p": 1.0, "q": 0.0})
     text = refusal(lambda: read_series(section(time_column="tine"), SUMMER, tmp_path))
-    assert "got time, p, q" in text and "Meant time?" in text
+    assert "got time, p, q" in text and "Did you mean time?" in text
     assert "expected price" in refusal(lambda: read_prices(section(unit="EUR/MWh"), SUMMER, tmp_path))
 
 
