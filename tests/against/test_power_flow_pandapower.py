@@ -94,9 +94,14 @@ def close(mine: xr.DataArray, theirs: object, tolerance: float, what: str) -> No
 
 CODES = [
     "1-LV-rural1--0-sw",
+    "1-LV-rural2--0-sw",
+    "1-LV-rural3--0-no_sw",
+    "1-LV-semiurb4--0-sw",
     "1-LV-semiurb5--0-no_sw",
     "1-LV-urban6--0-sw",
     "1-MV-rural--0-no_sw",
+    "1-MV-semiurb--0-sw",
+    "1-MV-urban--0-sw",
     "1-MV-comm--0-sw",
 ]
 GRIDS = "LV-rural1 LV-rural2 LV-rural3 LV-semiurb4 LV-semiurb5 LV-urban6 MV-rural MV-semiurb MV-urban MV-comm".split()
