@@ -146,7 +146,13 @@ class Forecast(Section):
     paths: Annotated[int, Field(ge=2, le=2000)] = 50
     """Number of correlated sample paths."""
     quantiles: tuple[Share, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-    """Quantiles in tables and figures. [-]"""
+    """Quantiles in tables and figures, rising. [-]"""
+
+    @model_validator(mode="after")
+    def _quantiles_rise(self) -> Forecast:
+        if list(self.quantiles) != sorted(set(self.quantiles)):
+            raise ValueError(f"quantiles must rise, got {', '.join(f'{q:g}' for q in self.quantiles)}")
+        return self
 
 
 class Flexibility(Section):
@@ -159,7 +165,7 @@ class Flexibility(Section):
         "pv",
     )
     """Kinds of assets that take part."""
-    existing: tuple[Literal["heat_pump", "pv"], ...] = ("heat_pump", "pv")
+    existing: tuple[Literal["heat_pump", "pv", "battery"], ...] = ("heat_pump", "pv", "battery")
     """Kinds among the network's own assets that are flexible too."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
     """Share of the forecast paths of a day in which all limits must hold all day after scheduling. [-]"""
@@ -187,6 +193,15 @@ class Flexibility(Section):
     """Largest number of optimise-and-check rounds."""
     time_limit_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Time limit of one solve. [s]"""
+
+    @model_validator(mode="after")
+    def _thermostat_waits_for_comfort(self) -> Flexibility:
+        if self.override_kelvin < self.comfort_kelvin:
+            raise ValueError(
+                f"override_kelvin {self.override_kelvin:g} must not be below comfort_kelvin {self.comfort_kelvin:g}: "
+                "the thermostat would undo what the schedule was promised"
+            )
+        return self
 
 
 class Reserve(Section):
@@ -264,6 +279,7 @@ class Scenario(Section):
     profiles: ProfileSource = ProfileSource()
     weather: SeriesFile | None = None
     prices: SeriesFile | None = None
+    """Day-ahead prices, taken as known when the forecast is issued."""
     growth: tuple[Growth, ...] = ()
     observe: Observation | None = None
     forecast: Forecast = Forecast()

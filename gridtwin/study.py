@@ -41,6 +41,8 @@ from gridtwin.time_axis import TimeAxis
 STAGES = ("read", "observe", "forecast", "power flow", "flexibility", "balancing", "congestion", "report")
 NOT_CONVERGED = ("GT-K01", "GT-O04")
 """Codes of findings about steps without a solution, and about a schedule that its power flow contradicts."""
+LEDGER_SCOPE = "the study from reading to congestion, without loading libraries and writing the report"
+"""The job that the energy statement is about."""
 Progress = Callable[[str], None]
 
 
@@ -116,7 +118,7 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         findings=findings,
         data_quality=quality_shares(profiles),
         ledger=ledger.table(),
-        energy=ledger.statement(scenario.title, **scenario.energy.model_dump()).model_dump(mode="json"),
+        energy=ledger.statement(LEDGER_SCOPE, **scenario.energy.model_dump()).model_dump(mode="json"),
         timings=dict(zip(ledger.table()["step"], ledger.table()["seconds"], strict=True)),
         input_hashes=source.input_hashes(),
     )

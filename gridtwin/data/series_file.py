@@ -55,6 +55,8 @@ SERIES_FORMATS = (".csv", ".parquet")
 """Endings of the files that are read."""
 WEEK = pd.Timedelta(days=7)
 SUBSTITUTED, ESTIMATED = 1, 2
+QUALITY_OF_KIND = {"measured": 0, "estimated": ESTIMATED, "assumed": 4}
+"""Quality code of values that stand in a file, by what the file says of itself."""
 REACTIVE = " q"
 """A column named like an asset with this behind it holds its reactive power."""
 OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
@@ -640,7 +642,8 @@ def _read_profile_file(section: ProfileFile, axis: TimeAxis, base: Path, known: 
             for name in active
         }
     )
-    return Replacement(p_mw, q_mvar, series.quality[active], series.findings)
+    quality = series.quality[active].mask(series.quality[active] == 0, QUALITY_OF_KIND[section.kind])
+    return Replacement(p_mw, q_mvar, quality.astype(np.int8), series.findings)
 
 
 def _check_known(reader: _Reader, columns: list[str], known: list[str]) -> None:

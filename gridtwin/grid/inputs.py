@@ -260,8 +260,11 @@ def read_given_profiles(
         If there are neither profiles nor files, or the first file cannot be read.
     """
     profiles = _read_profile_source(section.source) if section.source else source.profiles
-    axis = _axis_of_files(section, studied.zone, folder) if profiles is None else axis_of(profiles)
-    return GivenProfiles(profiles, axis)
+    if profiles is None:
+        return GivenProfiles(None, _axis_of_files(section, studied.zone, folder))
+    # stamps are UTC: the zone only says where local days begin, and there the study decides
+    profiles = profiles.assign_attrs(zone=studied.zone)
+    return GivenProfiles(profiles, axis_of(profiles))
 
 
 def _read_profile_source(code: str) -> Profiles:
@@ -306,10 +309,10 @@ def read_own_profiles(
     p_mw, q_mvar, quality = (_table_of(known, name, axis, assets) for name in ("p_mw", "q_mvar", "quality"))
     for table, own in ((p_mw, files.p_mw), (q_mvar, files.q_mvar), (quality, files.quality)):
         table[own.columns] = own.to_numpy()
-    _let_batteries_idle(assets, p_mw, q_mvar, quality)
+    idle = _let_batteries_idle(assets, p_mw, q_mvar, quality)
     _check_complete(p_mw)
     profiles = build_profiles(axis, assets, p_mw.to_numpy(), q_mvar.to_numpy(), quality=quality.to_numpy(dtype=np.int8))
-    return OwnProfiles(profiles, files.findings)
+    return OwnProfiles(profiles, (*files.findings, *idle))
 
 
 def _axis_of_files(section: ProfileSource, zone: str, folder: Path) -> TimeAxis:
@@ -335,11 +338,15 @@ def _table_of(known: Profiles | None, name: str, axis: TimeAxis, assets: pd.Data
     return pd.DataFrame(values, index=axis.times, columns=assets.index)
 
 
-def _let_batteries_idle(assets: pd.DataFrame, *tables: pd.DataFrame) -> None:
+def _let_batteries_idle(assets: pd.DataFrame, *tables: pd.DataFrame) -> list[Finding]:
     """Batteries without a series of their own are idle in the base case, with quality `pseudo`."""
     idle = assets.index[(assets["kind"] == "battery") & tables[0].isna().all()]
     for table, value in zip(tables, (0.0, 0.0, PSEUDO), strict=True):
         table[idle] = value
+    if not len(idle):
+        return []
+    got = ", ".join(idle[:5])
+    return [Finding("batteries without a series are idle in the base case", "profiles", got=got, code="GT-D44")]
 
 
 def _check_complete(p_mw: pd.DataFrame) -> None:

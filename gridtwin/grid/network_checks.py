@@ -46,6 +46,12 @@ NUMBERS = {
     "ext_grid": ("vm_pu",),
     "line": ("length_km", "r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km"),
     "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "vkr_percent", "pfe_kw", "i0_percent"),
+    "trafo3w": (
+        *("sn_hv_mva", "sn_mv_mva", "sn_lv_mva", "vn_hv_kv", "vn_mv_kv", "vn_lv_kv"),
+        *("vk_hv_percent", "vk_mv_percent", "vk_lv_percent", "vkr_hv_percent", "vkr_mv_percent", "vkr_lv_percent"),
+    ),
+    "shunt": ("p_mw", "q_mvar", "vn_kv"),
+    "ward": ("ps_mw", "qs_mvar", "pz_mw", "qz_mvar"),
     "impedance": ("rft_pu", "xft_pu", "rtf_pu", "xtf_pu", "sn_mva"),
 }
 """Table -> columns that a power flow needs as finite numbers."""

@@ -75,7 +75,7 @@ EXTRA_COLUMNS = frozenset(
     [
         # gridtwin
         *("kind", "origin", "flexible", "metered", "p_rated_mw", "e_rated_mwh", "ua_mw_per_k", "c_mwh_per_k"),
-        *("cop"),
+        "cop",
         # pandapower, optional
         *("min_vm_pu", "max_vm_pu", "min_p_mw", "max_p_mw", "min_q_mvar", "max_q_mvar", "controllable", "zone"),
         *("max_loading_percent", "alpha", "temperature_degree_celsius", "endtemp_degree", "vector_group", "oltc"),

@@ -257,7 +257,7 @@ def _check_storage_profiles(storages: pd.DataFrame, relative: pd.DataFrame, axis
     if not impossible:
         return []
     first = impossible[0]
-    do = f"True of {len(impossible)} of {len(storages)} storages: all stay idle in the profiles, a schedule moves them."
+    do = f"True of {len(impossible)} of {len(storages)}: all idle unscheduled, our storage model schedules them."
     return [Finding(first.what, first.where, first.expected, first.got, do, first.severity, first.code)]
 
 

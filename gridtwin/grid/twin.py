@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_KINDS = {"load": "load", "sgen": "generator", "storage": "battery"}
 """Asset table -> kind of a row that names none, or the empty text."""
+KINDS_OF_TYPES = {"PV": "pv", "WP": "wind"}
+"""`type` of a static generator, as pandapower's own networks use it -> kind."""
 SMALLEST_RATING_MW = 1e-3
 """Rating of an asset whose network row gives no power at all. [MW]"""
 BUILDING_COLUMNS = ["ua_mw_per_k", "c_mwh_per_k", "cop"]
@@ -235,7 +237,7 @@ def _facts_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "bus": table["bus"].astype(int),
-            "kind": _column(table, "kind", kind).astype(str),
+            "kind": _kinds_of(table, kind),
             "p_rated_mw": rated.where(rated > 0, size),
             "origin": _column(table, "origin", "network").astype(str),
             "flexible": _column(table, "flexible", False).astype(bool),
@@ -244,6 +246,13 @@ def _facts_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
             **{name: _numbers(table, name) for name in BUILDING_COLUMNS},
         }
     )
+
+
+def _kinds_of(table: pd.DataFrame, kind: str) -> pd.Series:
+    """Kind as declared; of a static generator without one by pandapower's `type`; else that of the table."""
+    declared = _column(table, "kind", "").astype(str)
+    by_type = _column(table, "type", "").astype(str).str.upper().map(KINDS_OF_TYPES).fillna(kind)
+    return declared.where(declared != "", by_type if kind == "generator" else kind).astype(str)
 
 
 def _energy_of(table: pd.DataFrame, kind: str) -> pd.Series:

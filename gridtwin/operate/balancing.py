@@ -1,9 +1,10 @@
 """Real-time balancing: what really happened, against the plan of the day before.
 
-The whole network area is one balancing area. It planned the mean forecast of its
-inflexible assets and the schedule of its flexible ones; reality brings other
-weather, cars that come and go when they like, and batteries that may be empty.
-What deviates is covered by the batteries first and by reserve bids after that.
+The whole network area is one balancing area. It bought the mean over the forecast
+paths with the schedule in place; reality brings other weather, cars that come and
+go when they like, and batteries that may be empty. What deviates is covered by the
+batteries first and by reserve bids after that. Network losses are left out on both
+sides: the network operator buys them apart.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from gridtwin.kernels.balancing import (
     empty_balancing,
     shift_heat_pumps,
 )
-from gridtwin.operate.dispatch import dispatch_power, power_ratio
+from gridtwin.operate.dispatch import apply_schedule, dispatch_power, power_ratio
 from gridtwin.operate.settlement import energy_of, settle_balancing
 from gridtwin.scenario import Balancing, Flexibility, Reserve
 from gridtwin.time_axis import TimeAxis
@@ -267,6 +268,8 @@ class _Area:
     """Kind of a scheduled asset, "" for the others. (asset)"""
     planned: np.ndarray
     base: np.ndarray
+    expected: np.ndarray
+    """What the area bought: the mean over the forecast paths with the schedule in place."""
     real: np.ndarray
 
     @property
@@ -307,12 +310,14 @@ def _compile_area(
     columns = names.get_indexer(schedule.indexes["asset"])
     role = np.full(len(names), "", dtype=object)
     role[columns] = twin.assets["kind"].to_numpy()[columns]
+    expected = _values(apply_schedule(twin, forecast, schedule)["p_mw"].mean("path"), schedule, names)
     planned = _values(forecast["p_mean_mw"], schedule, names)
     base = planned.copy()
     planned[:, columns] = schedule["p_mw"].transpose("time", "asset")
     base[:, columns] = schedule["p_base_mw"].transpose("time", "asset")
     n = round(axis.step / pd.Timedelta(seconds=step_seconds))
-    return _Area(axis, n, twin.assets, role, planned, base, _values(realised["p_mw"], schedule, names))
+    real = _values(realised["p_mw"], schedule, names)
+    return _Area(axis, n, twin.assets, role, planned, base, expected, real)
 
 
 def _values(series: xr.DataArray, schedule: xr.Dataset, names: pd.Index) -> np.ndarray:
@@ -419,10 +424,10 @@ def _real_pv(area: _Area) -> np.ndarray:
 
 def _deviation_by_cause(area: _Area, cars: _Cars, pumps: _HeatPumps) -> dict[str, np.ndarray]:
     """Consumption above plan of everything but batteries, by cause. (step) [MW]"""
-    planned = {kind: area.fine(area.planned[:, area.at(kind)].sum(axis=1)) for kind in FLEXIBLE_KINDS}
+    planned = {kind: area.fine(area.expected[:, area.at(kind)].sum(axis=1)) for kind in FLEXIBLE_KINDS}
     fixed = area.at("")
     return {
-        "inflexible": area.fine((area.real - area.planned)[:, fixed].sum(axis=1)),
+        "inflexible": area.fine((area.real - area.expected)[:, fixed].sum(axis=1)),
         "pv": area.fine(_real_pv(area).sum(axis=1)) - planned["pv"],
         "electric_car": cars.p_step_mw - planned["electric_car"],
         "heat_pump": pumps.p_step_mw - planned["heat_pump"],
@@ -463,7 +468,7 @@ def _label_balancing(
     mw = {"units": "MW"}
     return xr.Dataset(
         {
-            "p_planned_mw": ("time", area.fine(area.planned.sum(axis=1)), mw),
+            "p_planned_mw": ("time", area.fine(area.expected.sum(axis=1)), mw),
             "p_deviation_mw": ("time", total, mw),
             "p_battery_mw": ("time", balanced.p_support_mw[..., 0].sum(axis=1), mw),
             "p_reserve_mw": ("time", down.sum(axis=1) - up.sum(axis=1), mw),

@@ -11,12 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from gridtwin.data.profiles import Profiles, axis_of
+from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.operate.power_flow import run_power_flow
 from gridtwin.optimize.network_limits import (
-    LOADING_TOLERANCE_PERCENT,
-    VOLTAGE_TOLERANCE_PU,
+    CERTIFIED_LOADING_PERCENT,
+    CERTIFIED_VOLTAGE_PU,
     find_demanding_paths,
     violations,
 )
@@ -168,7 +169,7 @@ def write_certificate(
     asset, time = _worst_place(twin, times, loading, voltage)
     clean = np.logical_and.reduce([check.clean for check in checks])
     return Certificate(
-        limits_hold=over <= LOADING_TOLERANCE_PERCENT and outside <= VOLTAGE_TOLERANCE_PU and unsolved == 0,
+        limits_hold=over <= CERTIFIED_LOADING_PERCENT and outside <= CERTIFIED_VOLTAGE_PU and unsolved == 0,
         converged=converged,
         rounds=rounds,
         confidence=confidence,
@@ -190,7 +191,7 @@ def _worst_place(
     twin: GridTwin, times: pd.DatetimeIndex, loading: np.ndarray, voltage: np.ndarray
 ) -> tuple[str, pd.Timestamp]:
     """Asset and time of the largest excess, loading and voltage each in units of its tolerance."""
-    scaled = np.concatenate([loading / LOADING_TOLERANCE_PERCENT, voltage / VOLTAGE_TOLERANCE_PU], axis=1)
+    scaled = np.concatenate([loading / CERTIFIED_LOADING_PERCENT, voltage / CERTIFIED_VOLTAGE_PU], axis=1)
     time, place = np.unravel_index(int(np.argmax(scaled)), scaled.shape)
     names = [*twin.branches.index, *twin.buses.index]
     return str(names[int(place)]), times[int(time)]

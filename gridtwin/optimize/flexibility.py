@@ -14,13 +14,19 @@ import pandas as pd
 import xarray as xr
 
 from gridtwin.data.profiles import axis_of
-from gridtwin.errors import DataError, Finding
+from gridtwin.errors import DataError, Finding, InfeasibleError
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import power_ratio
 from gridtwin.operate.power_flow import run_power_flow
 from gridtwin.optimize.certificate import Certificate, RunFlow, write_certificate
-from gridtwin.optimize.flexible_assets import KW_PER_MW, charged_uncontrolled, expected_base, find_flexible_assets
-from gridtwin.optimize.planned_day import PlannedDay, Study, check_day_without_flexibility, open_day, plan_day
+from gridtwin.optimize.flexible_assets import (
+    KW_PER_MW,
+    CarriedState,
+    charged_uncontrolled,
+    expected_base,
+    find_flexible_assets,
+)
+from gridtwin.optimize.planned_day import Day, PlannedDay, Study, leave_unscheduled, open_day, plan_day
 from gridtwin.optimize.schedule import build_schedule, build_unmet
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
@@ -84,8 +90,6 @@ def optimize_flexibility(
     ------
     DataError
         If prices do not cover the forecast, or a forecast was issued after its day began.
-    InfeasibleError
-        If the solver finds no usable solution.
     """
     study, findings = _prepare(twin, forecast, prices, sessions, settings, run_flow)
     days = list(_plan_days(study))
@@ -101,9 +105,19 @@ def _plan_days(study: Study) -> Iterator[PlannedDay]:
     for where in study.axis.day_slices:
         day = open_day(study, where, carried)
         last_day = where.stop == study.axis.length
-        planned = plan_day(day, last_day=last_day) if day.assets else check_day_without_flexibility(day)
+        planned = _plan_or_leave(day, carried, last_day=last_day)
         carried = planned.plan.carried
         yield planned
+
+
+def _plan_or_leave(day: Day, carried: CarriedState, *, last_day: bool) -> PlannedDay:
+    """The plan of a day; where the solver finds none the day stays unscheduled and the other days go on."""
+    if not day.assets:
+        return leave_unscheduled(day, carried)
+    try:
+        return plan_day(day, last_day=last_day)
+    except InfeasibleError as error:
+        return leave_unscheduled(day, carried, failure=error.findings[0].got or "no usable solution")
 
 
 def _join_plans(study: Study, days: list[PlannedDay]) -> xr.Dataset:
@@ -130,7 +144,18 @@ def _doubts(certificate: Certificate) -> list[Finding]:
                 code="GT-O04",
             )
         )
-    unfinished = [solve for solve in certificate.solves if solve["status"] != "optimal"]
+    findings += [
+        Finding(
+            "the solver found no plan: every device does what it would do unscheduled",
+            where=f"flexibility of {solve['day']}",
+            got=solve["status"],
+            do="Raise flexibility.time_limit_seconds.",
+            code="GT-O06",
+        )
+        for solve in certificate.solves
+        if not solve["round"]
+    ]
+    unfinished = [solve for solve in certificate.solves if solve["round"] and solve["status"] != "optimal"]
     if unfinished:
         findings.append(
             Finding(

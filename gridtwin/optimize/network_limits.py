@@ -28,9 +28,9 @@ from gridtwin.data.profiles import Profiles
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.sensitivity import linear_response
 
-LOADING_TOLERANCE_PERCENT = 0.5
+CERTIFIED_LOADING_PERCENT = 0.5
 """Loading above its limit that a certified schedule may still show. [%]"""
-VOLTAGE_TOLERANCE_PU = 1e-3
+CERTIFIED_VOLTAGE_PU = 1e-3
 """Voltage outside its limit that a certified schedule may still show. [pu]"""
 AIM_LOADING_PERCENT = 0.1
 """How far below a loading limit a plan aims; it agrees with AC power flow when it misses its aim by less. [%]"""
@@ -134,8 +134,8 @@ def find_demanding_paths(twin: GridTwin, flow: xr.Dataset, confidence: float) ->
     """
     loading, outside = violations(twin, flow)
     worst = np.maximum(
-        loading.max(axis=(1, 2), initial=-np.inf) / LOADING_TOLERANCE_PERCENT,
-        outside.max(axis=(1, 2), initial=-np.inf) / VOLTAGE_TOLERANCE_PU,
+        loading.max(axis=(1, 2), initial=-np.inf) / CERTIFIED_LOADING_PERCENT,
+        outside.max(axis=(1, 2), initial=-np.inf) / CERTIFIED_VOLTAGE_PU,
     )
     severity = np.where((flow["status"].to_numpy() == 0).all(axis=1), worst, np.inf)
     kept = len(severity) - may_fail(len(severity), confidence)

@@ -12,7 +12,13 @@ import xarray as xr
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.optimize.certificate import LimitCheck, RunFlow, check_limits
-from gridtwin.optimize.flexible_assets import KW_PER_MW, CarriedState, FlexibleAsset, build_day_assets
+from gridtwin.optimize.flexible_assets import (
+    KW_PER_MW,
+    CarriedState,
+    FlexibleAsset,
+    build_day_assets,
+    charged_uncontrolled,
+)
 from gridtwin.optimize.model import DayProblem, build_flexibility_model
 from gridtwin.optimize.network_limits import (
     NetworkLimits,
@@ -40,6 +46,8 @@ FREE_ROUNDS = 2
 """Rounds in which a limit may regain room; later ones only tighten, so that the rounds settle."""
 SIMULTANEOUS_KW = 1e-3
 """Charging and discharging at once above this burns energy. [kW]"""
+NO_PLAN = "no plan"
+"""Reason code of assets on a day for which the solver found nothing."""
 BINDING_KW = 1e-3
 """A network row with less room than this binds. [kW]"""
 
@@ -180,15 +188,28 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
     )
 
 
-def check_day_without_flexibility(day: Day) -> PlannedDay:
-    """The AC check of a day on which nothing can be moved."""
-    study, nothing = day.study, np.zeros((day.axis.length, 0))
-    _, flow = day.run_paths(nothing)
+def leave_unscheduled(day: Day, carried: CarriedState, *, failure: str = "") -> PlannedDay:
+    """A day on which every flexible asset does what it would do anyway, with its AC check.
+
+    Parameters
+    ----------
+    day : Day
+        The day; it may have no flexible asset at all.
+    carried : CarriedState
+        Stored energy that stays as it is.
+    failure : str
+        What the solver said, where a plan was wanted and none was found.
+    """
+    study = day.study
+    _, flow = day.run_paths(day.p_base_kw)
     check = check_limits(study.twin, flow, study.settings.confidence)
-    plan = DayPlan(nothing, nothing, CarriedState(), np.zeros(0), {}, {}, {})
+    after = replace(charged_uncontrolled(study.sessions, study.chosen, day.axis.end), stored_kwh=carried.stored_kwh)
+    plan = DayPlan(day.p_base_kw, np.full(day.p_base_kw.shape, np.nan), after, np.zeros(0), {}, {}, {})
     unresponsive = np.full(len(study.twin.buses), np.inf)
     unmet = list_breaches(study.twin, check, unresponsive, study.settings, step=day.axis.step)
-    return PlannedDay(plan, nothing.astype(str), check, unmet, True, (0.0, 0.0))
+    reason = np.full(day.p_base_kw.shape, NO_PLAN if failure else "")
+    solves = [{"day": str(day.axis.local_times[0].date()), "round": 0, "status": failure}] if failure else []
+    return PlannedDay(plan, reason, check, unmet, not failure, (0.0, 0.0), solves)
 
 
 class AcRounds:
@@ -280,7 +301,7 @@ class AcRounds:
     def _agrees(self, present: AcRound, number: int) -> bool:
         """Whether no room is missing and, in the first rounds, no room was given away."""
         aim_mw = self.limits.aim_mw[:, None]
-        wasted = (present.lp_error_mw > 10 * aim_mw).any() and number < FREE_ROUNDS
+        wasted = (present.lp_error_mw > 10 * aim_mw).any() and number <= FREE_ROUNDS
         return not (wasted or present.check.unsolved.any() or (present.missing_mw > aim_mw).any())
 
     def _lack(self, present: AcRound) -> float:
@@ -290,7 +311,7 @@ class AcRounds:
 
     def _learn(self, present: AcRound, number: int) -> None:
         """Correct the ceilings; a limit that was thought harmless and is not joins the model."""
-        regained = present.ceiling_mw if number < FREE_ROUNDS else np.minimum(self.ceiling_mw, present.ceiling_mw)
+        regained = present.ceiling_mw if number <= FREE_ROUNDS else np.minimum(self.ceiling_mw, present.ceiling_mw)
         # without a solution there is no room to measure: take a step back
         back_mw = self.ceiling_mw - 4 * self.limits.guard_mw[:, None]
         self.ceiling_mw = np.where(present.check.unsolved > 0, back_mw, regained)

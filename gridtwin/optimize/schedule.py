@@ -26,7 +26,7 @@ from gridtwin.optimize.flexible_assets import (
     of_kind,
 )
 from gridtwin.optimize.model import DayProblem
-from gridtwin.optimize.network_limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
+from gridtwin.optimize.network_limits import CERTIFIED_LOADING_PERCENT, CERTIFIED_VOLTAGE_PU
 from gridtwin.optimize.solve import Solution
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
@@ -305,7 +305,7 @@ def list_breaches(
     rows = []
     for b, name in enumerate(twin.branches.index):
         over_kw = np.maximum(check.loading_excess_percent[:, b], 0) / 100 * rated_kw[b]
-        for first, last in _runs(check.loading_excess_percent[:, b] > LOADING_TOLERANCE_PERCENT):
+        for first, last in _runs(check.loading_excess_percent[:, b] > CERTIFIED_LOADING_PERCENT):
             kwh = float(over_kw[first : last + 1].sum()) * (step / pd.Timedelta(hours=1))
             cost = float(over_kw[first : last + 1].sum()) * price
             spell = _spell(check, first, last, step)
@@ -315,7 +315,7 @@ def list_breaches(
     for b, name in enumerate(twin.buses.index):
         # priced like the power that would have to move at the most effective bus; unknown where none has an effect
         over_kw = KW_PER_MW * 2 * np.maximum(check.vm_excess_pu[:, b], 0) / scale[b]
-        for first, last in _runs(check.vm_excess_pu[:, b] > VOLTAGE_TOLERANCE_PU):
+        for first, last in _runs(check.vm_excess_pu[:, b] > CERTIFIED_VOLTAGE_PU):
             worst = float(check.vm_excess_pu[first : last + 1, b].max())
             cost = float(over_kw[first : last + 1].sum()) * price if np.isfinite(scale[b]) else np.nan
             rows.append(_unmet(str(name), "bus", "network limit", _spell(check, first, last, step), worst, "pu", cost))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridtwin.data.profiles import axis_of
 from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.report.results import StudyResults, agreed_confidence, ordered_cases
 from gridtwin.report.statistics import agreed_over_paths, mean_over_paths, share_over_paths, with_path
@@ -31,9 +32,10 @@ def build_key_figures(results: StudyResults) -> pd.DataFrame:
     """Summary table: name, case, value, unit, kind, where."""
     rows = [
         *(figure for case in ordered_cases(results.power_flows) for figure in _network_figures(results, case)),
+        *_flexibility_figures(results),
         *_unmet_figures(results.unmet),
         *_certificate_figures(results.certificate),
-        *_number_rows("balancing: ", results.balancing_totals),
+        *_number_rows("balancing: ", results.balancing_totals, money=_money_kind(results)),
         *_energy_figures(results),
     ]
     return pd.DataFrame([asdict(row) for row in rows], columns=list(KeyFigure.__dataclass_fields__))
@@ -126,6 +128,35 @@ def _violations(
     return loading.to_numpy() > limit + LOADING_TOLERANCE_PERCENT, outside
 
 
+def _flexibility_figures(results: StudyResults) -> Iterator[KeyFigure]:
+    """Curtailed energy, its compensation and the wear of batteries: as planned and as it came."""
+    schedule, prices = results.schedule, results.scenario.get("flexibility", {})
+    if schedule is None or "curtailment_price_eur_per_kwh" not in prices:
+        return
+    kinds = results.twin.assets.loc[schedule["asset"].to_numpy(), "kind"].to_numpy()
+    cases = {"forecast_scheduled": (schedule["p_mw"], schedule["p_base_mw"], "estimated")}
+    if results.actual is not None:
+        chosen = {"asset": schedule["asset"].to_numpy(), "time": schedule["time"].to_numpy()}
+        actual = with_path(results.actual["p_mw"].sel(chosen)).mean("path")
+        cases["realised_scheduled"] = (actual, results.realised["p_mw"].sel(chosen), "calculated")
+    hours = axis_of(schedule).hours_per_step
+    for case, (power, before, kind) in cases.items():
+        p_mw, p_before_mw = (part.transpose("time", "asset").to_numpy() for part in (power, before))
+        curtailed_mwh = hours * float(np.maximum(p_mw - p_before_mw, 0)[:, kinds == "pv"].sum())
+        discharged_mwh = hours * float(np.maximum(-p_mw, 0)[:, kinds == "battery"].sum())
+        compensation = 1e3 * curtailed_mwh * prices["curtailment_price_eur_per_kwh"]
+        wear = 1e3 * discharged_mwh * prices["wear_price_eur_per_kwh"]
+        yield KeyFigure("flexibility: curtailed energy", case, curtailed_mwh, "MWh", kind)
+        yield KeyFigure("flexibility: compensation of curtailment", case, compensation, "EUR", "assumed")
+        yield KeyFigure("flexibility: battery wear", case, wear, "EUR", "assumed")
+
+
+def _money_kind(results: StudyResults) -> str:
+    """Kind of sums of money: no better than the prices behind them."""
+    kinds = set() if results.prices is None else {str(results.prices.attrs.get("kind", ""))}
+    return next((kind for kind in ("assumed", "estimated") if kind in kinds), "calculated")
+
+
 def _unmet_figures(unmet: pd.DataFrame) -> Iterator[KeyFigure]:
     """Amount of each kind of unmet wish, and their price."""
     if not len(unmet):
@@ -139,13 +170,15 @@ def _certificate_figures(certificate: Mapping[str, Any]) -> Iterator[KeyFigure]:
     yield from _number_rows("certificate: ", certificate, case="forecast_scheduled")
 
 
-def _number_rows(prefix: str, values: Mapping[str, Any], *, case: str = "") -> Iterator[KeyFigure]:
+def _number_rows(
+    prefix: str, values: Mapping[str, Any], *, case: str = "", money: str = "calculated"
+) -> Iterator[KeyFigure]:
     """A row for every number; the unit is the last part of its name."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             continue
         words, unit = split_unit(name)
-        yield KeyFigure(f"{prefix}{words}", case, float(value), unit, "calculated")
+        yield KeyFigure(f"{prefix}{words}", case, float(value), unit, money if unit == "EUR" else "calculated")
 
 
 UNITS = {

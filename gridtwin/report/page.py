@@ -226,6 +226,14 @@ def _single_tiles(run: RunFolder, values: KeyFigures) -> Iterator[str]:
             "at the prices of the scenario",
             "assumed" if unmet else "calculated",
         )
+    compensation, wear, curtailed = (
+        values.get((f"flexibility: {name}", "forecast_scheduled"))
+        for name in ("compensation of curtailment", "battery wear", "curtailed energy")
+    )
+    if compensation is not None and wear is not None and curtailed is not None:
+        cost = compensation.value + wear.value + (unmet.value if unmet is not None else 0.0)
+        note = f"{number(0)(1e3 * curtailed.value)} kWh curtailed, battery wear, unmet wishes"
+        yield _tile("Cost of flexibility, as planned", f"{number(2)(cost)} EUR", note, "assumed")
     left, all_ = (values.get((f"balancing: absolute {name}", "")) for name in ("residual", "deviation"))
     if left is not None and all_ is not None:
         note = f"of {number(1)(1e3 * all_.value)} kWh deviation from plan"
@@ -351,7 +359,18 @@ def _schedule_section(run: RunFolder, drawn: PageFigures) -> str:
     stored = drawn.place(
         figures.storage_views(run), title="Stored energy", note="At the end of each quarter hour, as scheduled."
     )
-    return _card(flexible) + _card(stored) + _certificate_card(run.about["certificate"])
+    cards = _card(flexible) + _card(stored) + _certificate_card(run.about["certificate"])
+    return _about(who_is_flexible(run)) + cards if cards else ""
+
+
+def who_is_flexible(run: RunFolder) -> str:
+    """How many devices of each kind and origin the schedule may move, and how many of the same kinds it may not."""
+    network = run.about["network"]
+
+    def words(counts: dict[str, int]) -> str:
+        return ", ".join(f"{count} × {name}" for name, count in counts.items()) or "none"
+
+    return f"The schedule moves: {words(network['flexible'])}. It leaves alone: {words(network['inflexible'])}."
 
 
 def _certificate_card(certificate: dict[str, Any]) -> str:

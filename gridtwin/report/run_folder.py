@@ -17,6 +17,7 @@ import os
 import platform
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -38,6 +39,8 @@ SCHEMA_VERSION = 1
 LIBRARIES = ("gridtwin", "darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo",
              "scipy", "simbench", "xarray")  # fmt: skip
 RUN_FILE, PAGE_FILE, TABLE_FOLDER = "run.json", "report.html", "tables"
+SCHEDULABLE = ("electric_car", "heat_pump", "pv", "battery")
+"""Kinds that a schedule can move."""
 DEAD_AFTER_SECONDS = 3600.0
 
 
@@ -181,7 +184,7 @@ def about_run(results: StudyResults, tables: Tables) -> dict[str, Any]:
             "assets": {
                 str(kind): int(count) for kind, count in twin.assets["kind"].value_counts().sort_index().items()
             },
-            "flexible": int(twin.assets["flexible"].sum()),
+            **_count_flexible(results),
         },
         "rules": twin.rules,
         "forecast": {**results.forecast.attrs, "path_count": results.forecast.sizes["path"]},
@@ -204,6 +207,16 @@ def about_run(results: StudyResults, tables: Tables) -> dict[str, Any]:
     return dict(about)
 
 
+def _count_flexible(results: StudyResults) -> dict[str, dict[str, int]]:
+    """Devices that the schedule may move, and those of the kinds that can be flexible but are not."""
+    assets = results.twin.assets
+    moved = assets.index.isin([] if results.schedule is None else results.schedule["asset"].to_numpy())
+    could = assets["kind"].isin(list(SCHEDULABLE)).to_numpy() & ~moved
+    words = np.array([f"{kind} ({origin})" for kind, origin in zip(assets["kind"], assets["origin"], strict=True)])
+    counted = {name: Counter(words[chosen].tolist()) for name, chosen in (("flexible", moved), ("inflexible", could))}
+    return {name: {word.replace("_", " "): counts[word] for word in sorted(counts)} for name, counts in counted.items()}
+
+
 def assumed_inputs(results: StudyResults) -> list[str]:
     """Every input that was neither measured nor calculated from a measurement, in words."""
     assets = results.twin.assets
@@ -212,6 +225,8 @@ def assumed_inputs(results: StudyResults) -> list[str]:
     for title, series in (("Day-ahead prices", results.prices), ("Outdoor temperature", results.weather)):
         if series is not None and _kind_of(series) == "assumed":
             assumed.append(f"{title}: declared as assumed in the scenario")
+    if results.prices is not None:
+        assumed.append("Day-ahead prices are taken as known when the forecast is issued")
     quality = results.data_quality
     if "pseudo" in quality and (quality["pseudo"] > 0).any():
         assumed.append(f"Profiles of {int((quality['pseudo'] > 0).sum())} assets (pseudo values)")

@@ -306,6 +306,13 @@ def test_columns_replace_assets_and_cos_phi_gives_reactive_power(tmp_path) -> No
     np.testing.assert_allclose(read.q_mvar["Smith"], 0.005)
 
 
+def test_values_are_of_the_kind_that_the_file_declares(tmp_path) -> None:
+    write(tmp_path, SUMMER.times, {"Baker": 10.0})
+    codes = {kind: read_profile_files([profile(kind=kind)], SUMMER, tmp_path, assets=["Baker"]).quality
+             for kind in ("measured", "estimated", "assumed")}  # fmt: skip
+    assert [int(table["Baker"].iloc[0]) for table in codes.values()] == [0, 2, 4]
+
+
 def test_generation_is_negative_and_still_draws_reactive_power(tmp_path) -> None:
     write(tmp_path, SUMMER.times, {"Roof": 4.0})
     read = read_profile_files([profile(cos_phi=0.8, sign="generation")], SUMMER, tmp_path, assets=["Roof"])

@@ -86,10 +86,12 @@ def test_standard_types_with_missing_numbers_come_back(tmp_path) -> None:
 def test_asset_columns_come_back(tmp_path) -> None:
     net = pandapower.networks.create_cigre_network_lv()
     net.load["kind"], net.load["flexible"], net.load["p_rated_mw"] = "heat_pump", True, 0.01
+    net.load["ua_mw_per_k"], net.load["c_mwh_per_k"], net.load["cop"] = 1e-4, 5e-3, 4.0
     pp.to_json(net, str(tmp_path / "net.json"))
     load = read_pandapower_json(tmp_path / "net.json")[0].load
     assert (load["kind"] == "heat_pump").all() and load["flexible"].dtype == bool
     assert (load["p_rated_mw"] == 0.01).all()
+    assert (load[["ua_mw_per_k", "c_mwh_per_k", "cop"]] == [1e-4, 5e-3, 4.0]).all(axis=None)
 
 
 @pytest.mark.parametrize("place", ["top", "scalar", "nested"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandapower as pp
+import pandapower.networks as pn
 import pytest
 
 from gridtwin.data.buildings import assume_building
@@ -188,3 +189,12 @@ def test_a_bus_that_does_not_exist_is_named(net) -> None:
 def test_stored_options_are_mentioned(net) -> None:
     pp.set_user_pf_options(net, trafo_model="pi")
     assert any(finding.code == "GT-N34" and "trafo_model" in finding.got for finding in build(net).findings)
+
+
+def test_pandapower_types_of_generators_become_kinds() -> None:
+    """PV and WP are what pandapower's own networks write; a declared kind comes first."""
+    net = pn.create_cigre_network_mv(with_der="pv_wind")
+    kinds = build(net).assets.query("element == 'sgen'")["kind"]
+    assert set(kinds) == {"pv", "wind"}
+    net.sgen["kind"] = "generator"
+    assert set(build(net).assets.query("element == 'sgen'")["kind"]) == {"generator"}

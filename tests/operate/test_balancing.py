@@ -73,7 +73,12 @@ class Case:
 
     def run(self, *, prices: bool = True, reserve=BIDS, flexibility: Flexibility | None = None, **settings):
         forecast = xr.Dataset(
-            {"p_mean_mw": (("time", "asset"), self.mean)}, coords={"time": self.axis.times, "asset": list(ASSETS.index)}
+            {
+                "p_mean_mw": (("time", "asset"), self.mean),
+                "p_mw": (("path", "time", "asset"), self.mean[None]),
+                "q_mvar": (("path", "time", "asset"), 0 * self.mean[None]),
+            },
+            coords={"time": self.axis.times, "asset": list(ASSETS.index)},
         )
         realised = build_profiles(self.axis, ASSETS, self.real, 0.5 * self.real)
         day_ahead = xr.Dataset({"price_eur_per_mwh": ("time", self.price)}, coords={"time": self.axis.times})

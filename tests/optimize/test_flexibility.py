@@ -277,3 +277,13 @@ def test_the_same_input_gives_the_same_schedule(one_line):
     one, other = case.optimize(), case.optimize()
     assert one.schedule.drop_attrs().equals(other.schedule.drop_attrs())
     assert one.certificate == other.certificate
+
+
+def test_a_day_without_a_plan_does_not_lose_the_rest(one_line):
+    """A solver without time finds nothing: the car charges as it would anyway, and everything says so."""
+    result = one_line(line_kw=13, **TWO_CARS).optimize(Flexibility(time_limit_seconds=1e-9))
+    np.testing.assert_array_equal(result.schedule["p_mw"], result.schedule["p_base_mw"])
+    assert set(result.schedule["reason"].to_numpy().ravel()) == {"no plan"}
+    assert not result.certificate.converged and not result.certificate.limits_hold
+    assert "GT-O06" in {finding.code for finding in result.findings}
+    assert "network limit" in set(result.unmet["what"])
