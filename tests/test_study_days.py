@@ -159,3 +159,20 @@ def test_settlement_and_balancing_cover_the_same_hours(study: Study) -> None:
     assert len(study.run.table("settlement")) == sum(study.quarter_hours)
     fine = study.results.balancing.sizes["time"]
     assert fine == 3 * sum(study.quarter_hours)
+
+
+def test_local_days_are_those_of_the_study(tmp_path: Path) -> None:
+    """SimBench's stamps are German; a study that asks for days of UTC gets days of UTC in every stage."""
+    text = SCENARIO.format(network=NETWORK, first_day="2016-05-20").replace("days = 2", 'days = 1\nzone = "UTC"', 1)
+    (tmp_path / "scenario.toml").write_text(
+        text + '[prices]\nfile = "prices.csv"\nunit = "EUR/MWh"\nkind = "assumed"\n'
+    )
+    hours = pd.date_range("2016-05-20", periods=24, freq="h")
+    pd.DataFrame({"time": hours, "price": 80.0}).to_csv(tmp_path / "prices.csv", index=False)
+    results = run_study(tmp_path)
+    assert results.schedule is not None and results.balancing is not None
+    for dataset in (results.forecast, results.realised, results.schedule):
+        times = dataset.indexes["time"]
+        assert (times[0], len(times)) == (pd.Timestamp("2016-05-20"), 96)
+    issued = pd.DatetimeIndex(results.forecast["issue_time"].to_numpy()).unique()
+    assert list(issued) == [pd.Timestamp("2016-05-19 12:00")]
