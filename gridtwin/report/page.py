@@ -164,13 +164,6 @@ class Tile:
 TILES = (
     Tile("Highest branch loading", "highest branch loading", 0, "%", "{agreed} of the paths stay below"),
     Tile(
-        "Highest risk in one interval",
-        "highest risk in one interval at one element",
-        0,
-        "%",
-        "paths over one limit",
-    ),
-    Tile(
         "Risk in the whole study",
         "probability of a limit violation in the study",
         0,
