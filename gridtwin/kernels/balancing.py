@@ -77,6 +77,10 @@ class BatteryArrays(NamedTuple):
     """Power that may leave the schedule for balancing. (battery) [MW]"""
     efficiency: float
     """One way, the square root of the round trip. [-]"""
+    e_floor_mwh: Floats
+    e_ceiling_mwh: Floats
+    """Stored energy within which balancing keeps, so that the rest of the schedule stays possible.
+    (interval, battery) [MWh]"""
 
 
 class BidArrays(NamedTuple):
@@ -258,7 +262,8 @@ def balance_area(
     1. Batteries follow their schedule as far as their stored energy allows; what they
        cannot do adds to the deviation.
     2. Every bid falls as fast as its ramp allows; what it must still give counts.
-    3. Batteries take what is needed, in proportion to the room each has left.
+    3. Batteries take what is needed, in proportion to the room each has left beside
+       what the rest of their schedule needs.
     4. Bids rise in merit order within offer and ramp.
 
     Parameters
@@ -293,7 +298,9 @@ def balance_area(
         for lane in range(lanes):
             need[lane], can_more[lane], can_less[lane] = p_deviation_mw[k, lane], 0.0, 0.0
         for b in range(n_batteries):
-            _follow_schedule(p_schedule_mw[k // steps.n, b], b, batteries, energy, steps, follow, more, less)
+            _follow_schedule(
+                p_schedule_mw[k // steps.n, b], k // steps.n, b, batteries, energy, steps, follow, more, less
+            )
             for lane in range(lanes):
                 need[lane] += follow[b, lane] - p_schedule_mw[k // steps.n, b]
                 can_more[lane] += more[b, lane]
@@ -326,6 +333,7 @@ def balance_area(
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _follow_schedule(
     scheduled: float,
+    t: int,
     b: int,
     batteries: BatteryArrays,
     energy: Floats,
@@ -334,15 +342,22 @@ def _follow_schedule(
     more: Floats,
     less: Floats,
 ) -> None:
-    """Power nearest to the schedule that the stored energy allows, and the room around it. [MW]"""
+    """Power nearest to the schedule that the stored energy allows, and the room around it. [MW]
+
+    Room counts to the energy that the rest of the schedule needs, with the losses of
+    the way that costs more.
+    """
     rated, eta = batteries.p_rated_mw[b], batteries.efficiency
     for lane in range(energy.shape[1]):
         highest = min(rated, (batteries.e_rated_mwh[b] - energy[b, lane]) / (eta * steps.hours))
         lowest = -min(rated, energy[b, lane] * eta / steps.hours)
         power = min(max(scheduled, lowest), highest)
         follow[b, lane] = power
-        more[b, lane] = min(highest - power, batteries.band_mw[b])
-        less[b, lane] = min(power - lowest, batteries.band_mw[b])
+        after = energy[b, lane] + steps.hours * (eta * max(power, 0.0) + min(power, 0.0) / eta)
+        spare = max(after - batteries.e_floor_mwh[t, b], 0.0) * eta / steps.hours
+        empty = max(batteries.e_ceiling_mwh[t, b] - after, 0.0) * eta / steps.hours
+        more[b, lane] = min(highest - power, batteries.band_mw[b], empty)
+        less[b, lane] = min(power - lowest, batteries.band_mw[b], spare)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

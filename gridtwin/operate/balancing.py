@@ -358,7 +358,56 @@ def _compile_heat_pumps(area: _Area, flexibility: Flexibility) -> HeatPumpArrays
 def _compile_batteries(area: _Area, settings: Balancing, flexibility: Flexibility) -> BatteryArrays:
     rated = area.fact("battery", "p_rated_mw")
     one_way = float(np.sqrt(flexibility.battery_efficiency))
-    return BatteryArrays(rated, area.fact("battery", "e_rated_mwh"), settings.battery_share * rated, one_way)
+    e_rated = area.fact("battery", "e_rated_mwh")
+    floor, ceiling = energy_kept_for_schedule(
+        area.planned[:, area.at("battery")],
+        flexibility.battery_start * e_rated,
+        e_rated,
+        one_way,
+        area.axis.hours_per_step,
+    )
+    return BatteryArrays(rated, e_rated, settings.battery_share * rated, one_way, floor, ceiling)
+
+
+def energy_kept_for_schedule(
+    p_schedule_mw: np.ndarray, e_start_mwh: np.ndarray, e_rated_mwh: np.ndarray, efficiency: float, hours: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest stored energy from which the rest of the schedule can still be followed.
+
+    Parameters
+    ----------
+    p_schedule_mw : ndarray, (time, battery)
+        Schedule, charging positive. [MW]
+    e_start_mwh, e_rated_mwh : ndarray, (battery,)
+        Stored energy before the first interval, and usable energy. [MWh]
+    efficiency : float
+        One way. [-]
+    hours : float
+        Length of an interval. [h]
+
+    Returns
+    -------
+    floor, ceiling : ndarray, (time, battery)
+        What the energy may not leave within the interval. [MWh]
+
+    Notes
+    -----
+    A battery that is d above its plan stays d above it while it follows the schedule.
+    The rest is possible if d leaves all planned energies from now on between empty and
+    full; the stricter end of the interval counts.
+
+    Examples
+    --------
+    >>> plan = np.array([[1.0], [-1.0]])
+    >>> [part.ravel().tolist() for part in energy_kept_for_schedule(plan, np.ones(1), 3 * np.ones(1), 1.0, 1.0)]
+    [[1.0, 1.0], [2.0, 3.0]]
+    """
+    stored = efficiency * np.maximum(p_schedule_mw, 0) + np.minimum(p_schedule_mw, 0) / efficiency
+    plan = np.vstack([e_start_mwh, e_start_mwh + hours * np.cumsum(stored, axis=0)])
+    lowest = np.minimum.accumulate(plan[::-1], axis=0)[::-1]
+    highest = np.maximum.accumulate(plan[::-1], axis=0)[::-1]
+    floor, ceiling = plan - lowest, plan + e_rated_mwh - highest
+    return np.maximum(floor[:-1], floor[1:]), np.minimum(ceiling[:-1], ceiling[1:])
 
 
 def order_bids(reserve: tuple[Reserve, ...], direction: str) -> list[Reserve]:

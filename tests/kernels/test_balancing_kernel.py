@@ -24,14 +24,18 @@ ROUNDING = 1e-9
 """MW and MWh: powers are of order 1, sums of order 1,000 terms."""
 
 
+MOST_INTERVALS = 96
+
+
 def bids(p_mw, ramp_mw=None) -> BidArrays:
     p_mw = np.array(p_mw, dtype=float)
     return BidArrays(p_mw, np.full(len(p_mw), 1e9) if ramp_mw is None else np.array(ramp_mw, dtype=float))
 
 
 def park(p_mw=(), e_mwh=(), band=1.0, efficiency=1.0) -> BatteryArrays:
-    p_mw = np.array(p_mw, dtype=float)
-    return BatteryArrays(p_mw, np.array(e_mwh, dtype=float), band * p_mw, efficiency)
+    p_mw, full = np.array(p_mw, dtype=float), np.array(e_mwh, dtype=float)
+    free = np.zeros((MOST_INTERVALS, len(full)))
+    return BatteryArrays(p_mw, full, band * p_mw, efficiency, free, free + full)
 
 
 NO_BIDS, NO_BATTERY = bids([]), park()
@@ -66,11 +70,18 @@ def slow_balance(deviation, schedule, start, batteries, up, down, steps):
             side: [max(0.0, was - ramp) for was, ramp in zip(last[side], book.ramp_mw, strict=True)]
             for side, book in (("up", up), ("down", down))
         }
+        t = k // steps.n
+        after = [e + h * (f * eta if f > 0 else f / eta) for e, f in zip(energy, follow, strict=True)]
+        kept = batteries.e_floor_mwh[t], batteries.e_ceiling_mwh[t]
+        spare = [max(e - low, 0) * eta / h for e, low in zip(after, kept[0], strict=True)]
+        empty = [max(high - e, 0) * eta / h for e, high in zip(after, kept[1], strict=True)]
         need = total - sum(lowest["up"]) + sum(lowest["down"])
         if need > 0:
-            rooms = [min(band, f - low) for f, band, (low, _) in zip(follow, batteries.band_mw, limits, strict=True)]
+            sides = zip(follow, batteries.band_mw, limits, spare, strict=True)
+            rooms = [min(band, f - low, kept) for f, band, (low, _), kept in sides]
         else:
-            rooms = [min(band, high - f) for f, band, (_, high) in zip(follow, batteries.band_mw, limits, strict=True)]
+            sides = zip(follow, batteries.band_mw, limits, empty, strict=True)
+            rooms = [min(band, high - f, kept) for f, band, (_, high), kept in sides]
         taken = min(abs(need), sum(rooms))
         support = [-math.copysign(taken, need) * room / sum(rooms) if taken else 0.0 for room in rooms]
         need += sum(support)
@@ -91,7 +102,11 @@ def slow_balance(deviation, schedule, start, batteries, up, down, steps):
 def random_case(seed: int, lanes: int = 1):
     rng = np.random.default_rng(seed)
     deviation = np.repeat(rng.normal(0, 2, (96, lanes)), 15, axis=0) + rng.normal(0, 0.2, (1440, lanes))
-    batteries = BatteryArrays(np.array([0.5, 1.0, 0.3]), np.array([1.0, 1.5, 0.2]), np.array([0.25, 1.0, 0.1]), 0.96)
+    full = np.array([1.0, 1.5, 0.2])
+    kept = rng.uniform(0, 0.3, (2, 96, 3)) * full
+    batteries = BatteryArrays(
+        np.array([0.5, 1.0, 0.3]), full, np.array([0.25, 1.0, 0.1]), 0.96, kept[0], full - kept[1]
+    )
     schedule = rng.uniform(-0.5, 0.5, (96, 3))
     start = np.repeat(np.array([[0.5], [0.0], [0.2]]), lanes, axis=1)
     up, down = bids([0.4, 0.7, 1.0], [0.05, 1.0, 0.2]), bids([0.3, 1.5], [0.02, 0.4])

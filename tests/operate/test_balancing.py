@@ -204,19 +204,21 @@ def test_without_prices_costs_are_missing_and_not_zero() -> None:
     assert any("missing" in finding.what for finding in result.findings)
 
 
-def test_a_battery_covers_a_deficit_and_lacks_the_energy_later() -> None:
-    # 2 kW more than planned for 3 h: the battery (5 of 10 kW may leave the schedule) gives 2 kW from 10 kWh;
-    # the discharge planned for the evening then runs dry
+def test_a_battery_covers_a_deficit_but_keeps_the_energy_of_its_schedule() -> None:
+    # 2 kW more than planned for 3 h, 10 kWh in the battery, 8 kWh of them for the evening: it gives 2 kW for one
+    # hour and lets the rest be; the discharge of the evening is what was planned
     case = Case()
     case.real[:12, 0] += 0.002
     case.scheduled[40:44, 3] = -0.008
     case.e_plan[:, 3] = 0.010 - np.cumsum(-case.scheduled[:, 3]) / 4
     result = case.run(reserve=(), flexibility=Flexibility(battery_efficiency=1.0))
     data = result.dataset
-    assert data["p_support_mw"].isel(time=0, battery=0) == pytest.approx(-0.002, abs=1e-15)
-    assert data["e_mwh"].isel(time=12 * 15 - 1, battery=0) == pytest.approx(0.004, abs=1e-12)
-    assert float(data["e_mwh"].min()) == 0.0
-    assert float(data["p_cause_mw"].sel(cause="battery").sum()) / 60 == pytest.approx(0.004, abs=1e-12)
+    support, residual = data["p_support_mw"].isel(battery=0).to_numpy(), data["p_residual_mw"].to_numpy()
+    np.testing.assert_allclose(support[:60], -0.002, atol=1e-12)
+    np.testing.assert_allclose(residual[60:180], 0.002, atol=1e-12)
+    assert data["e_mwh"].isel(time=12 * 15 - 1, battery=0) == pytest.approx(0.008, abs=1e-12)
+    np.testing.assert_allclose(result.actual["p_mw"].sel(asset="cell").to_numpy()[40:44], -0.008, atol=1e-12)
+    np.testing.assert_allclose(data["p_cause_mw"].sel(cause="battery"), 0, atol=1e-12)
     # the plan ended at 2 kWh, reality at 0
     assert result.totals["battery_energy_above_plan_mwh"] == pytest.approx(-0.002, abs=1e-12)
 
