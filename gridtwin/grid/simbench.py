@@ -30,8 +30,6 @@ STAMP_FORMAT = "%d.%m.%Y %H:%M"
 LARGEST_PROFILES_GB = 4.0
 """A year of all assets beyond this is refused rather than left to the memory of the machine."""
 PSEUDO = next(code for code, word in QUALITY.items() if word == "pseudo")
-PROFILE_TABLES = {"LoadProfile": "Load", "RESProfile": "RES", "StorageProfile": "Storage"}
-"""Profile table -> table of the elements that use it."""
 BOUNDARY_TABLES = frozenset(["Node", "Coordinates", "Measurement", "Switch", "Substation"])
 """Tables whose rows at the boundary of two subnets belong to both."""
 KINDS = {
