@@ -35,6 +35,7 @@ _HOMES = {
     "read_weather": "data.series_file",
     "run_balancing": "operate.balancing",
     "run_power_flow": "operate.power_flow",
+    "run_sensitivities": "operate.sensitivity",
     "run_study": "study",
     "Scenario": "scenario",
     "score_forecast": "forecast.scores",

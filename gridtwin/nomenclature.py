@@ -21,6 +21,8 @@ class Variable:
 PATH_TIME_BUS = ("path", "time", "bus")
 PATH_TIME_BRANCH = ("path", "time", "branch")
 PATH_TIME = ("path", "time")
+SENSITIVITY_BUS = ("path", "time", "bus", "at_bus")
+SENSITIVITY_BRANCH = ("path", "time", "branch", "at_bus")
 TIME_ASSET = ("time", "asset")
 
 VARIABLES: dict[str, Variable] = {
@@ -39,6 +41,12 @@ VARIABLES: dict[str, Variable] = {
     "vm_pu": Variable("voltage magnitude", "pu", PATH_TIME_BUS, "relative to the nominal voltage of the bus"),
     "va_degree": Variable("voltage angle", "degree", PATH_TIME_BUS, "relative to the slack"),
     "loading_percent": Variable("loading", "%", PATH_TIME_BRANCH, "100 at the rating; by current"),
+    "loading_by_power_percent": Variable(
+        "loading by apparent power", "%", PATH_TIME_BRANCH, "100 at the rating; of transformers only"
+    ),
+    "q_held_mvar": Variable(
+        "reactive power of voltage control", "Mvar", ("path", "time", "generator"), "generation positive, by bus"
+    ),
     "i_ka": Variable("current", "kA", PATH_TIME_BRANCH, "at the more loaded end"),
     "p_loss_mw": Variable("active losses", "MW", PATH_TIME_BRANCH, "sum of both ends"),
     "p_branch_mw": Variable("active power flow", "MW", PATH_TIME_BRANCH, "into the branch at its from or hv side"),
@@ -48,7 +56,16 @@ VARIABLES: dict[str, Variable] = {
     "p_slack_mw": Variable("power from the upstream network", "MW", PATH_TIME, "import positive"),
     "q_slack_mvar": Variable("reactive power from the upstream network", "Mvar", PATH_TIME, "import positive"),
     "status": Variable("solver status", "1", PATH_TIME, "0 converged, 1 diverged, 2 input not finite"),
-    "iterations": Variable("iterations", "1", PATH_TIME, "fixed-point iterations"),
+    "iterations": Variable("iterations", "1", PATH_TIME, "of the chord method"),
+    "newton_iterations": Variable("Newton iterations", "1", PATH_TIME, "of the rescue by Newton's method"),
+    "mismatch_mva": Variable("largest power mismatch", "MVA", PATH_TIME, "of all buses, also without a solution"),
+    "worst_bus": Variable("bus of the largest mismatch", "1", PATH_TIME, "empty where the step is solved"),
+    "vm_pu_per_mw": Variable("voltage by active power", "pu/MW", SENSITIVITY_BUS, "by consumption"),
+    "vm_pu_per_mvar": Variable("voltage by reactive power", "pu/Mvar", SENSITIVITY_BUS, "by consumption"),
+    "i_ka_per_mw": Variable("current by active power", "kA/MW", SENSITIVITY_BRANCH, "by consumption"),
+    "i_ka_per_mvar": Variable("current by reactive power", "kA/Mvar", SENSITIVITY_BRANCH, "by consumption"),
+    "p_branch_mw_per_mw": Variable("flow by active power", "MW/MW", SENSITIVITY_BRANCH, "by consumption"),
+    "p_branch_mw_per_mvar": Variable("flow by reactive power", "MW/Mvar", SENSITIVITY_BRANCH, "by consumption"),
     "price_eur_per_mwh": Variable("price", "EUR/MWh", ("time",), "day-ahead, may be negative"),
     "temperature_celsius": Variable("outdoor temperature", "°C", ("time",), "mean over the interval"),
 }

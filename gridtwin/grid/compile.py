@@ -1,61 +1,55 @@
-"""From the twin to the plain arrays of the power flow kernel.
+"""From the twin to the plain arrays of the power flow kernels.
 
-The physics is pandapower's own: its internal model (`_pd2ppc`, `makeYbus`) turns
-lines, transformers with taps and shifts, switches, shunts, wards and impedances
-into admittances; nothing is solved there. Here the admittance matrix is
-factorised once and everything is laid out for the kernel. Voltage angles are
-always calculated, the default of `pandapower.runpp` since version 3.
+pandapower's internal model is laid out in elimination order, linearised at a base
+point and factorised there.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pandapower.auxiliary import _init_runpp_options, pandapowerNet
-from pandapower.pd2ppc import _pd2ppc
-from pandapower.pf.ppci_variables import _get_pf_variables_from_ppci
-from pandapower.pypower.idx_brch import F_BUS, T_BUS
-from pandapower.pypower.idx_bus import BASE_KV, PD, QD
-from pandapower.pypower.makeYbus import branch_vectors, makeYbus
+from pandapower.auxiliary import pandapowerNet
 from scipy import sparse
+from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import splu
 
 from gridtwin.data.profiles import Profiles
 from gridtwin.errors import DataError, Finding, NetworkError, raise_errors
 from gridtwin.grid.elements import check_elements
+from gridtwin.grid.internal_model import InternalModel, read_internal_model
 from gridtwin.grid.twin import BRANCH_ENDS, GridTwin
-from gridtwin.kernels.power_flow import Ints, NetworkArrays
+from gridtwin.kernels.elimination import order_buses
+from gridtwin.kernels.lanes import LANES_4
+from gridtwin.kernels.network_arrays import (
+    EMPTY,
+    HELD,
+    MIXED,
+    POWER,
+    Admittances,
+    Branches,
+    Chord,
+    Floats,
+    Generators,
+    Injections,
+    Ints,
+    Loads,
+    NetworkArrays,
+    Pattern,
+)
+from gridtwin.kernels.power_flow import linearise
+
+TYPICAL_USE = {"load": 0.4, "sgen": 0.15, "storage": 0.0}
+"""Share of its power in the tables at which an asset of a network without generators stands at the base point; with
+generators the tables are an operating point. It decides where iterations start, never where they end. [-]"""
+SMALLEST_RESIDUAL = 1e-8
+"""Relative residual of the factors above which the network cannot be solved reliably. [-]"""
 
 _COMPILED: WeakKeyDictionary[GridTwin, NetworkArrays] = WeakKeyDictionary()
-
-
-class _Admittances(NamedTuple):
-    """pandapower's internal model, buses in its own internal order."""
-
-    base_mva: float
-    y_bus: sparse.csr_matrix
-    """(bus, bus) [pu]"""
-    base_kv: NDArray[np.float64]
-    """(bus) [kV]"""
-    slack: Ints
-    slack_voltage: NDArray[np.complex128]
-    """(slack) [pu]"""
-    fixed_mva: NDArray[np.complex128]
-    """Constant injection of wards, generation positive. (bus) [MVA]"""
-    ends: Ints
-    """Bus at both ends of an internal branch. (branch, 2)"""
-    y_branch: NDArray[np.complex128]
-    """y_ff, y_ft, y_tf, y_tt of an internal branch. (branch, 4) [pu]"""
-    bus_of_row: pd.Series
-    """pandapower bus -> internal bus, -1 without supply."""
-    branches_of: dict[str, Ints]
-    """Branch table -> internal branch of each row, -1 without current; three columns for three windings."""
 
 
 def compile_network(twin: GridTwin) -> NetworkArrays:
@@ -72,16 +66,17 @@ def compile_network(twin: GridTwin) -> NetworkArrays:
     return _COMPILED[twin]
 
 
-def compile_injections(twin: GridTwin, profiles: Profiles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def compile_injections(twin: GridTwin, profiles: Profiles) -> Injections:
     """Injected power of every asset, generation positive: the only place where the sign turns.
 
     A profile is the power that really flows; pandapower's `scaling` is not
-    applied again. Dims that `q_mvar` lacks are broadcast.
+    applied again. Dims that `q_mvar` lacks are broadcast. Nothing is copied where
+    the profiles lie in memory step by step: order and sign are left to the kernel.
 
     Returns
     -------
-    p_mw, q_mvar : ndarray, (path * time, asset)
-        In the order of `twin.assets`. [MW], [Mvar]
+    Injections
+        Rows are paths times steps; assets in the order of `twin.assets`. [MW], [Mvar]
 
     Raises
     ------
@@ -91,22 +86,28 @@ def compile_injections(twin: GridTwin, profiles: Profiles) -> tuple[NDArray[np.f
     _check_assets(twin, profiles)
     p_mw, q_mvar = xr.broadcast(profiles["p_mw"], profiles["q_mvar"])
     order = [*(dim for dim in ("path", "time") if dim in p_mw.dims), "asset"]
-    names = twin.assets.index.to_numpy(dtype=str)
-    injected = [-part.sel(asset=names).transpose(*order).to_numpy().astype(float) for part in (p_mw, q_mvar)]
-    return injected[0].reshape(-1, len(names)), injected[1].reshape(-1, len(names))
+    tables = [np.ascontiguousarray(part.transpose(*order).to_numpy(), dtype=float) for part in (p_mw, q_mvar)]
+    tables = [table.reshape(-1, p_mw.sizes["asset"]) for table in tables]
+    column = pd.Index(profiles["asset"].to_numpy()).get_indexer(twin.assets.index).astype(np.int64)
+    consumed = np.full(len(column), -1.0)
+    return Injections(*tables, column, consumed, consumed)
 
 
 def place_assets(network: NetworkArrays, asset_bus: Ints) -> NetworkArrays:
-    """The network with other assets; constant power of wards stays.
+    """The network with more assets of constant power behind its own.
 
     Parameters
     ----------
     asset_bus : ndarray of int, (asset,)
         Bus of each asset in elimination order, -1 for one that does not take part.
     """
-    fixed_mva = np.zeros(len(network.y_start) - 1, dtype=complex)
-    fixed_mva[network.load_bus] = network.fixed_p_mw + 1j * network.fixed_q_mvar
-    return network._replace(**_asset_arrays(asset_bus, fixed_mva))
+    loads = network.loads
+    fixed_mva = np.zeros(len(loads.kind), dtype=complex)
+    loaded = loads.place >= 0
+    fixed_mva[loaded] = (loads.fixed_p_mw + 1j * loads.fixed_q_mvar)[loads.place[loaded]]
+    own = np.array([loads.current_p, loads.current_q, loads.impedance_p, loads.impedance_q])
+    shares = np.pad(own, ((0, 0), (0, len(asset_bus) - own.shape[1])))
+    return network._replace(loads=_loads(asset_bus, shares, fixed_mva, network.generators.bus))
 
 
 def find_bus_of_assets(twin: GridTwin, out_bus: Ints) -> Ints:
@@ -143,211 +144,255 @@ def _few(names: set[str], most: int = 5) -> str:
     return text + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def compile_table_powers(twin: GridTwin) -> Injections:
+    """One step: every asset at the typical share of its power in the network's tables, generation positive."""
+    powers = np.zeros((2, len(twin.assets)))
+    for k, (element, index) in enumerate(zip(twin.assets["element"], twin.assets["index"], strict=True)):
+        row = twin.net[element].loc[index]
+        share = (1.0 if len(twin.net.gen) else TYPICAL_USE[element]) * row["scaling"]
+        share *= 1.0 if element in ("sgen", "gen") else -1.0
+        powers[:, k] = share * row["p_mw"], share * (0.0 if element == "gen" else row["q_mvar"])
+    powers = np.nan_to_num(powers, posinf=0.0, neginf=0.0)
+    return plain_injections(powers[:1], powers[1:])
+
+
+def plain_injections(p_mw: Floats, q_mvar: Floats) -> Injections:
+    """Injections from one column per asset, generation positive. (step, asset) [MW], [Mvar]"""
+    tables = [np.ascontiguousarray(table, dtype=float) for table in (p_mw, q_mvar)]
+    ones = np.ones(tables[0].shape[1])
+    return Injections(*tables, np.arange(len(ones)), ones, ones)
+
+
+def expand_injections(injections: Injections) -> tuple[Floats, Floats]:
+    """One column per asset, generation positive. (step, asset) [MW], [Mvar]"""
+    p_mw = injections.p_mw[:, injections.column] * injections.p_factor
+    return p_mw, injections.q_mvar[:, injections.column] * injections.q_factor
+
+
 def _compile(twin: GridTwin) -> NetworkArrays:
     raise_errors(check_elements(twin.net), NetworkError)
-    model = _read_admittances(twin.net)
-    position, factors = _factorise(model)
+    model = read_internal_model(twin.net)
+    position, pattern = _order(model)
     bus = model.bus_of_row.loc[twin.buses["index"]].to_numpy()
     out_bus = np.where(bus >= 0, position[bus], -1).astype(np.int64)
+    slack_voltage = model.slack_voltage[np.argsort(position[model.slack])]
     fixed_mva = np.empty(len(position), dtype=complex)
     fixed_mva[position] = model.fixed_mva
-    return NetworkArrays(
+    held = np.sort(position[model.held])
+    network = NetworkArrays(
         base_mva=model.base_mva,
+        slack_re=slack_voltage.real.copy(),
+        slack_im=slack_voltage.imag.copy(),
         out_bus=out_bus,
-        **_split("slack", model.slack_voltage),
-        **factors,
-        **_matrix_arrays(model, position),
-        **_asset_arrays(find_bus_of_assets(twin, out_bus), fixed_mva),
-        **_terminal_arrays(twin.net, model, position),
+        pattern=pattern,
+        chord=_empty_chord(pattern),
+        admittances=_admittances(model, position),
+        loads=_loads(find_bus_of_assets(twin, out_bus), _share_of_assets(twin), fixed_mva, held),
+        generators=_generators(model, position),
+        branches=_branches(twin.net, model, position),
     )
+    return _linearise(network, _angles_of_shifts(model, position), compile_table_powers(twin))
 
 
-def _split(name: str, values: NDArray[np.complex128]) -> dict[str, Any]:
-    """A complex array as the kernel has it: two arrays."""
-    return {f"{name}_re": np.ascontiguousarray(values.real), f"{name}_im": np.ascontiguousarray(values.imag)}
-
-
-def _read_admittances(net: pandapowerNet) -> _Admittances:
-    """Let pandapower build its internal model on a copy and read it out, without a solution."""
-    net = _copy_without_power(net)
-    _init_runpp_options(
-        net,
-        algorithm="nr",
-        calculate_voltage_angles=True,
-        init="flat",
-        max_iteration="auto",
-        tolerance_mva=1e-8,
-        trafo_model="t",
-        trafo_loading="current",
-        enforce_p_lims=False,
-        enforce_q_lims=False,
-        check_connectivity=True,
-        voltage_depend_loads=False,
-        lightsim2grid=False,
-        numba=False,  # its functions are compiled anew in every process: 3 s for a model that is built once
-    )
-    empty = np.array([], dtype=np.int64)
-    net._pd2ppc_lookups = {name: empty for name in ("bus", "bus_dc", "ext_grid", "gen", "branch", "branch_dc")}
-    ppci = _build_internal_model(net)
-    base_mva, bus, _, branch, *_, slack, _pv, _pq, _on, _gbus, voltage, _ref_gens = _get_pf_variables_from_ppci(ppci)
-    slack = slack.astype(np.int64)
-    try:
-        y_bus, _, _ = makeYbus(base_mva, bus, branch)
-        y_tt, y_ff, y_ft, y_tf = branch_vectors(branch, len(branch))
-    except FloatingPointError as error:
-        raise NetworkError([_zero_impedance(net)]) from error
-    inside = net._pd2ppc_lookups["bus"][net.bus.index.to_numpy()]
-    supplied = (inside >= 0) & (inside < len(bus)) & net.bus["in_service"].to_numpy(dtype=bool)
-    return _Admittances(
-        float(base_mva),
-        sparse.csr_matrix(y_bus),
-        bus[:, BASE_KV].astype(float),
-        slack,
-        voltage[slack],
-        -(bus[:, PD] + 1j * bus[:, QD]),
-        branch[:, [F_BUS, T_BUS]].real.astype(np.int64),
-        np.column_stack([y_ff, y_ft, y_tf, y_tt]).astype(complex),
-        pd.Series(np.where(supplied, inside, -1), index=net.bus.index),
-        _branch_positions(net, ppci["internal"]["branch_is"]),
-    )
-
-
-def _build_internal_model(net: pandapowerNet) -> dict[str, Any]:
-    """Solver input of pandapower; its complaints become a `NetworkError`."""
-    with warnings.catch_warnings():
-        # pandapower 3 says of every network file of version 2 that it lacks newer columns.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"pandapower\.")
-        try:
-            return _pd2ppc(net)[1]  # type: ignore[no-any-return]
-        except (UserWarning, ValueError) as error:  # pandapower raises warnings where it means errors
-            raise NetworkError(f"pandapower cannot build its model of the network: {error}") from error
-
-
-def _copy_without_power(net: pandapowerNet) -> pandapowerNet:
-    """A copy whose tables may be written to, assets at zero.
-
-    pandapower writes into the net while it builds its model. Only tables are
-    copied: a net may carry years of profiles.
-    """
-    copy = pandapowerNet(net)
-    for name in list(copy):
-        if isinstance(copy[name], pd.DataFrame) and not name.startswith("res_"):
-            copy[name] = copy[name].copy()
-    for element in ("load", "sgen", "storage"):
-        copy[element][["p_mw", "q_mvar"]] = 0.0
-    copy["user_pf_options"] = {}
-    return copy
-
-
-def _zero_impedance(net: pandapowerNet) -> Finding:
-    ohm = (net.line["r_ohm_per_km"].abs() + net.line["x_ohm_per_km"].abs()) * net.line["length_km"]
-    names = [f"line {index}" for index in net.line.index[ohm == 0][:5]]
-    return Finding(
-        "a branch in service has no impedance",
-        where=", ".join(names) or "trafo or impedance",
-        expected="an impedance above zero",
-        do="Join the buses by a closed bus-bus switch instead.",
-        severity="error",
-        code="GT-N17",
-    )
-
-
-def _branch_positions(net: pandapowerNet, in_service: NDArray[np.bool_]) -> dict[str, Ints]:
-    """Internal branch of every table row, -1 where none is in service."""
-    position = np.where(in_service, np.cumsum(in_service) - 1, -1).astype(np.int64)
-    lookup = net._pd2ppc_lookups["branch"]
-    found = {}
-    for element in BRANCH_ENDS:
-        first, last = lookup.get(element, (0, 0))
-        # pandapower lists all hv windings first, then all mv, then all lv windings.
-        found[element] = position[first:last].reshape(3 if element == "trafo3w" else 1, -1).T
-    return found
-
-
-def _factorise(model: _Admittances) -> tuple[Ints, dict[str, Any]]:
-    """Elimination order, factors and no-load voltages of the buses without a slack.
-
-    Returns
-    -------
-    position : ndarray of int, (bus,)
-        Place in elimination order of pandapower's internal buses, slacks last.
-    factors : dict
-        The factors as fields of `NetworkArrays`.
-    """
+def _order(model: InternalModel) -> tuple[Ints, Pattern]:
+    """Place in elimination order of pandapower's internal buses, slacks last, and the pattern of the factors."""
     inner = np.setdiff1d(np.arange(len(model.base_kv)), model.slack)
-    order, rows, lower, upper = _split_factors(model.y_bus[inner][:, inner].tocsc())
+    order, pattern = order_buses(sparse.csr_matrix(model.y_bus[inner][:, inner]))
     position = np.empty(len(model.base_kv), dtype=np.int64)
     position[inner] = order
     position[model.slack] = len(inner) + np.arange(len(model.slack))
-    pivot = 1 / upper.diagonal()
-    factors = {
-        **_columns("lower", sparse.tril(lower, -1, "csc")),
-        **_columns("upper", sparse.triu(upper, 1, "csc")),
-        **_split("pivot", pivot),
-        **_split("noload", _noload_voltages(model, inner, order)),
-        "row_of_bus": rows[np.argsort(order)].astype(np.int64),
-    }
-    return position, factors
+    return position, pattern
 
 
-def _split_factors(matrix: sparse.csc_matrix) -> tuple[Ints, Ints, sparse.csc_matrix, sparse.csc_matrix]:
-    """Place of every column and row, and the two triangular factors."""
-    if matrix.shape[0] == 0:
-        none = np.empty(0, dtype=np.int64)
-        return none, none, matrix, matrix
-    factors = _lu(matrix)
-    return factors.perm_c.astype(np.int64), factors.perm_r.astype(np.int64), factors.L, factors.U
+def _admittances(model: InternalModel, position: Ints) -> Admittances:
+    """Rows of the admittance matrix in elimination order."""
+    old = np.argsort(position)
+    y = sparse.csr_matrix(model.y_bus[old][:, old])
+    y.sort_indices()
+    return Admittances(y.indptr.astype(np.int64), y.indices.astype(np.int64), y.data.real.copy(), y.data.imag.copy())
+
+
+def _generators(model: InternalModel, position: Ints) -> Generators:
+    """Buses that hold their voltage, in elimination order; currents of the base point are filled in later."""
+    sequence = np.argsort(position[model.held])
+    bus = position[model.held][sequence]
+    limits = model.held_q_mvar[sequence]
+    place = np.full(len(position), -1, dtype=np.int64)
+    place[bus] = np.arange(len(bus))
+    none = np.zeros(len(bus))
+    return Generators(
+        bus, place, model.held_vm_pu[sequence] ** 2, limits[:, 0].copy(), limits[:, 1].copy(), none, none.copy()
+    )
+
+
+# Assets -------------------------------------------------------------------------------------------
+
+
+def _share_of_assets(twin: GridTwin) -> Floats:
+    """Shares of constant current (P, Q) and constant impedance (P, Q) in the power of an asset. (4, asset) [-]"""
+    shares = np.zeros((4, len(twin.assets)))
+    columns = ("const_i_p_percent", "const_i_q_percent", "const_z_p_percent", "const_z_q_percent")
+    loads = (twin.assets["element"] == "load").to_numpy()
+    rows = twin.net.load.loc[twin.assets["index"][loads]]
+    for k, column in enumerate(columns):
+        if column in rows:
+            shares[k, loads] = rows[column].fillna(0).to_numpy(dtype=float) / 100
+    return shares
+
+
+def _loads(asset_bus: Ints, shares: Floats, fixed_mva: NDArray[np.complex128], held: Ints) -> Loads:
+    """Assets grouped by bus, with the constant injections beside them; both in elimination order.
+
+    Every bus that holds its voltage has a row, with or without assets.
+    """
+    assets = np.flatnonzero(asset_bus >= 0)
+    assets = assets[np.argsort(asset_bus[assets], kind="stable")]
+    buses = np.union1d(np.union1d(asset_bus[assets], np.flatnonzero(fixed_mva)), held).astype(np.int64)
+    mixed_buses = np.unique(asset_bus[assets[shares[:, assets].any(axis=0)]])
+    kind = np.full(len(fixed_mva), EMPTY, dtype=np.int64)
+    kind[buses] = POWER
+    kind[mixed_buses] = MIXED
+    kind[held] = HELD
+    place = np.full(len(fixed_mva), -1, dtype=np.int64)
+    place[buses] = np.arange(len(buses))
+    mixed = np.full(len(buses), -1, dtype=np.int64)
+    mixed[place[mixed_buses]] = np.arange(len(mixed_buses))
+    return Loads(
+        kind=kind,
+        place=place,
+        start=np.searchsorted(asset_bus[assets], np.append(buses, len(fixed_mva))).astype(np.int64),
+        asset=assets.astype(np.int64),
+        fixed_p_mw=fixed_mva[buses].real.copy(),
+        fixed_q_mvar=fixed_mva[buses].imag.copy(),
+        mixed=mixed,
+        current_p=shares[0],
+        current_q=shares[1],
+        impedance_p=shares[2],
+        impedance_q=shares[3],
+    )
+
+
+# Base point ---------------------------------------------------------------------------------------
+
+
+def _empty_chord(pattern: Pattern) -> Chord:
+    n, lower, upper = len(pattern.lower_start) - 1, len(pattern.lower_column), len(pattern.upper_column)
+    return Chord(*(np.zeros(size) for size in (n, n, n, n, 4 * n, 4 * lower, 4 * n, 4 * upper)))
+
+
+def _flat_start(network: NetworkArrays, shift: Floats) -> NDArray[np.complex128]:
+    """Voltages without injections; where voltages are held, 1 pu or the set point at the transformers' shifts. (n) [pu]"""
+    n = len(network.chord.start_re)
+    if n == 0:
+        return np.empty(0, dtype=complex)
+    y = _matrix_of(network.admittances)
+    slack = network.slack_re + 1j * network.slack_im
+    generators = network.generators
+    if not len(generators.bus):
+        return np.asarray(_lu(y[:n, :n].tocsc()).solve(-(y[:n, n:] @ slack)))
+    magnitude = np.ones(n)
+    magnitude[generators.bus] = np.sqrt(generators.vm_squared)
+    return np.asarray(magnitude * np.exp(1j * shift[:n]))
+
+
+def _angles_of_shifts(model: InternalModel, position: Ints) -> Floats:
+    """Angle of every bus if only slacks and phase shifters turned it, in elimination order. (bus) [rad]"""
+    size, ends = len(position), position[model.ends]
+    joined = sparse.coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (size + 1, size + 1)).tolil()
+    slack = position[model.slack]
+    joined[size, slack] = 1.0  # a hub behind all slacks, where the walk begins
+    order, before = breadth_first_order(joined.tocsr(), size, directed=False)
+    turn = {(a, b): -shift for (a, b), shift in zip(ends.tolist(), model.shift, strict=True)}
+    turn |= {(b, a): shift for (a, b), shift in zip(ends.tolist(), model.shift, strict=True)}
+    angle = np.zeros(size + 1)
+    angle[slack] = np.angle(model.slack_voltage)
+    for bus, parent in zip(order.tolist(), before[order].tolist(), strict=True):
+        if bus < size and parent < size:
+            angle[bus] = angle[parent] + turn[parent, bus]
+    return angle[:size]
+
+
+def _turn_to_power(network: NetworkArrays, start: NDArray[np.complex128], powers: Injections) -> NDArray[np.complex128]:
+    """The start with its angles turned by one step of the active power equations alone (a DC power flow). (n) [pu]"""
+    n = len(start)
+    y = _matrix_of(network.admittances)
+    voltage = np.append(start, network.slack_re + 1j * network.slack_im)
+    current = y @ voltage
+    lacking = _active_power(network, powers)[:n] - (voltage * current.conj()).real[:n]
+    slope = sparse.diags(voltage) @ (sparse.diags(current) - y @ sparse.diags(voltage)).conj()
+    turn = splu((1j * slope[:n, :n]).real.tocsc()).solve(lacking)
+    return np.asarray(start * np.exp(1j * turn))
+
+
+def _active_power(network: NetworkArrays, powers: Injections) -> Floats:
+    """Active power that the first row of `powers` injects at every bus, in elimination order. [pu]"""
+    loads = network.loads
+    asset_mw = expand_injections(powers)[0][0]
+    row_of = np.repeat(np.arange(len(loads.fixed_p_mw)), np.diff(loads.start))
+    rows = loads.fixed_p_mw + np.bincount(row_of, weights=asset_mw[loads.asset], minlength=len(loads.fixed_p_mw))
+    return np.where(loads.place >= 0, rows[loads.place], 0.0) / network.base_mva if len(rows) else np.zeros(len(loads.kind))
 
 
 def _lu(matrix: sparse.csc_matrix) -> Any:
-    """Sparse LU factors.
-
-    Minimum degree on the symmetric pattern keeps a radial network free of
-    fill-in; pivots stay on the diagonal, where the branches make it heavy.
-    """
     try:
         return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     except RuntimeError as error:
         raise NetworkError("the admittance matrix is singular: branches or shunts cancel out at some bus") from error
 
 
-def _noload_voltages(model: _Admittances, inner: Ints, order: Ints) -> NDArray[np.complex128]:
-    """-Y^-1 Y_slack V_slack in elimination order. [pu]"""
-    if len(inner) == 0:
-        return np.empty(0, dtype=complex)
-    currents = -(model.y_bus[inner][:, model.slack] @ model.slack_voltage)
-    voltages = _lu(model.y_bus[inner][:, inner].tocsc()).solve(currents)
-    return np.asarray(voltages[np.argsort(order)])
+def _linearise(network: NetworkArrays, shift: Floats, powers: Injections) -> NetworkArrays:
+    """The network with its chord at the base point.
+
+    The base point is the typical use of the assets; where that has no solution, half
+    of it and so on, at last the network without assets.
+    """
+    flat = _flat_start(network, shift)
+    for share in (1.0, 0.5, 0.25, 0.0):
+        factor = np.full(len(powers.p_factor), share)
+        some = powers._replace(p_factor=factor, q_factor=factor)
+        start = _turn_to_power(network, flat, some) if len(network.generators.bus) else flat
+        found = _linearise_at(network, start, some, solve=True)
+        if found is not None:
+            return found
+    nothing = np.zeros(len(powers.p_factor))
+    kept = _linearise_at(network, flat, powers._replace(p_factor=nothing, q_factor=nothing), solve=False)
+    assert kept is not None  # without a search for a solution there is always a result
+    return kept
 
 
-def _columns(name: str, matrix: sparse.csc_matrix) -> dict[str, Any]:
-    """Compressed columns of a triangular factor."""
-    start, row = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
-    return {f"{name}_start": start, f"{name}_row": row, **_split(name, matrix.data)}
+def _linearise_at(
+    network: NetworkArrays, start: NDArray[np.complex128], powers: Injections, *, solve: bool
+) -> NetworkArrays | None:
+    """The network with its chord at the given powers, None where they have no solution."""
+    chord = _empty_chord(network.pattern)
+    begin = chord._replace(start_re=start.real.copy(), start_im=start.imag.copy())
+    if not linearise(network._replace(chord=begin), powers, 1e-9, solve, chord, LANES_4):
+        return None
+    return _with_constants(network._replace(chord=chord))
 
 
-def _matrix_arrays(model: _Admittances, position: Ints) -> dict[str, Any]:
-    """Rows of the admittance matrix in elimination order."""
-    old = np.argsort(position)
-    y = sparse.csr_matrix(model.y_bus[old][:, old])
-    return {"y_start": y.indptr.astype(np.int64), "y_column": y.indices.astype(np.int64), **_split("y", y.data)}
+def _with_constants(network: NetworkArrays) -> NetworkArrays:
+    """Currents of the slacks into every bus, and currents of the base point at held voltages."""
+    n = len(network.chord.start_re)
+    y = _matrix_of(network.admittances)
+    slack = network.slack_re + 1j * network.slack_im
+    voltage = np.append(network.chord.start_re + 1j * network.chord.start_im, slack)
+    constant = -(y[:n, n:] @ slack)
+    base = (y @ voltage)[network.generators.bus]
+    chord = network.chord._replace(constant_re=constant.real.copy(), constant_im=constant.imag.copy())
+    generators = network.generators._replace(base_re=base.real.copy(), base_im=base.imag.copy())
+    return network._replace(chord=chord, generators=generators)
 
 
-def _asset_arrays(asset_bus: Ints, fixed_mva: NDArray[np.complex128]) -> dict[str, Any]:
-    """Assets grouped by bus, with the constant injections beside them; both in elimination order."""
-    assets = np.flatnonzero(asset_bus >= 0)
-    assets = assets[np.argsort(asset_bus[assets], kind="stable")]
-    buses = np.union1d(asset_bus[assets], np.flatnonzero(fixed_mva)).astype(np.int64)
-    return {
-        "load_bus": buses,
-        "load_start": np.searchsorted(asset_bus[assets], np.append(buses, len(fixed_mva))).astype(np.int64),
-        "load_asset": assets.astype(np.int64),
-        "fixed_p_mw": np.ascontiguousarray(fixed_mva[buses].real),
-        "fixed_q_mvar": np.ascontiguousarray(fixed_mva[buses].imag),
-    }
+def _matrix_of(y: Admittances) -> sparse.csr_matrix:
+    size = len(y.start) - 1
+    return sparse.csr_matrix((y.re + 1j * y.im, y.column, y.start), shape=(size, size))
 
 
-def _terminal_arrays(net: pandapowerNet, model: _Admittances, position: Ints) -> dict[str, Any]:
+# Branches -----------------------------------------------------------------------------------------
+
+
+def _branches(net: pandapowerNet, model: InternalModel, position: Ints) -> Branches:
     """Terminals of every labelled branch with their admittances and ratings.
 
     A branch that is out of service keeps its terminals, with admittance zero.
@@ -361,15 +406,20 @@ def _terminal_arrays(net: pandapowerNet, model: _Admittances, position: Ints) ->
     terminal = np.arange(len(branch))
     own_end, other_end = ends[terminal, side], ends[terminal, 1 - side]
     ka = model.base_mva / (np.sqrt(3) * model.base_kv[own_end])
-    return {
-        "branch_start": np.append(0, np.cumsum(counts)).astype(np.int64),
-        "terminal_bus": position[own_end],
-        "terminal_other": position[other_end],
-        **_split("terminal_self", y[terminal, 3 * side]),
-        **_split("terminal_mutual", y[terminal, 1 + side]),
-        "terminal_ka": ka,
-        "terminal_percent": 100 * ka / rated_ka,
-    }
+    by_power = np.concatenate([_percent_by_power(net[element], element).ravel() for element in BRANCH_ENDS])
+    own, mutual = y[terminal, 3 * side], y[terminal, 1 + side]
+    return Branches(
+        start=np.append(0, np.cumsum(counts)).astype(np.int64),
+        bus=position[own_end],
+        other=position[other_end],
+        self_re=own.real.copy(),
+        self_im=own.imag.copy(),
+        mutual_re=mutual.real.copy(),
+        mutual_im=mutual.imag.copy(),
+        ka=ka,
+        percent=100 * ka / rated_ka,
+        percent_by_power=model.base_mva * by_power,
+    )
 
 
 def _terminals_of(net: pandapowerNet, element: str, branch: Ints) -> tuple[Ints, Ints, NDArray[np.float64]]:
@@ -400,3 +450,15 @@ def _rated_ka(table: pd.DataFrame, element: str) -> NDArray[np.float64]:
     else:
         columns = [pd.Series(np.nan, index=table.index)] * 2
     return np.column_stack([column.to_numpy(dtype=float) for column in columns])
+
+
+def _percent_by_power(table: pd.DataFrame, element: str) -> Floats:
+    """Loading of a transformer at 1 MVA of apparent power, NaN for other branches. (row, terminal) [%]"""
+    if element == "trafo":
+        columns = [table["sn_mva"] * table["df"] * table["parallel"]] * 2
+    elif element == "trafo3w":
+        columns = [table[f"sn_{side}_mva"] for side in ("hv", "mv", "lv")]
+    else:
+        columns = [pd.Series(np.nan, index=table.index)] * 2
+    rated = np.column_stack([column.to_numpy(dtype=float) for column in columns])
+    return np.where(rated > 0, 100 / np.where(rated > 0, rated, 1.0), np.nan)

@@ -8,7 +8,10 @@ from pandapower.auxiliary import pandapowerNet
 from gridtwin.errors import Finding
 
 MODELLED = frozenset(
-    ["bus", "ext_grid", "impedance", "line", "load", "sgen", "shunt", "storage", "switch", "trafo", "trafo3w", "ward"]
+    [
+        *("asymmetric_load", "asymmetric_sgen", "bus", "dcline", "ext_grid", "gen", "impedance", "line", "load"),
+        *("motor", "sgen", "shunt", "storage", "switch", "trafo", "trafo3w", "ward", "xward"),
+    ]
 )
 """Tables that the compiled network carries in full."""
 NOT_ELECTRIC = frozenset(["controller", "group", "measurement", "poly_cost", "pwl_cost"])
@@ -39,7 +42,6 @@ def _refusal(net: pandapowerNet, name: str) -> Finding:
         f"the power flow does not model {name} elements",
         where=_rows(name, table),
         expected=f"only {', '.join(sorted(MODELLED))}",
-        do="A gen may be replaced by an sgen with a declared reactive power." if name == "gen" else "",
         severity="error",
         code="GT-N31",
     )
@@ -70,30 +72,35 @@ def _check_buses(net: pandapowerNet) -> list[Finding]:
 
 
 def _check_shares(net: pandapowerNet) -> list[Finding]:
-    present = [column for column in SHARE_COLUMNS if column in net.load]
-    dependent = _in_service(net.load) & (net.load[present].fillna(0) != 0).any(axis=1)
-    if not dependent.any():
-        return []
-    return [
-        Finding(
-            "the power flow takes loads as constant power",
-            where=_rows("load", net.load.loc[dependent]),
-            expected="no constant-impedance or constant-current shares",
-            do="Set the const_z and const_i columns to 0.",
-            severity="error",
-            code="GT-N32",
-        )
-    ]
+    """Shares of constant current and impedance are 100 % at most; the rest is constant power."""
+    findings = []
+    for which in ("p", "q"):
+        columns = [name for name in SHARE_COLUMNS if name.endswith(f"_{which}_percent") and name in net.load]
+        total = net.load[columns].fillna(0).sum(axis=1)
+        wrong = _in_service(net.load) & ((total > 100 + 1e-9) | (net.load[columns] < 0).any(axis=1))
+        if wrong.any():
+            findings.append(
+                Finding(
+                    f"the shares of constant impedance and current in {which.upper()} make no whole",
+                    where=_rows("load", net.load.loc[wrong]),
+                    expected="shares from 0 to 100 %, together at most 100 %",
+                    got=", ".join(f"{value:g} %" for value in total[wrong][:5]),
+                    severity="error",
+                    code="GT-N32",
+                )
+            )
+    return findings
 
 
 def _check_supply(net: pandapowerNet) -> list[Finding]:
-    if _in_service(net.ext_grid).any():
+    slacks = _in_service(net.gen) & net.gen["slack"].astype(bool) if len(net.gen) else pd.Series(dtype=bool)
+    if _in_service(net.ext_grid).any() or slacks.any():
         return []
     return [
         Finding(
             "the network has no upstream connection",
             where="ext_grid",
-            expected="at least one row in service",
+            expected="at least one row in service, or a gen with slack",
             severity="error",
             code="GT-N33",
         )

@@ -32,7 +32,9 @@ BUS_COLUMNS = {
     "trafo": ("hv_bus", "lv_bus"),
     "trafo3w": ("hv_bus", "mv_bus", "lv_bus"),
     "impedance": ("from_bus", "to_bus"),
-    **{name: ("bus",) for name in ("load", "sgen", "storage", "ext_grid", "gen", "shunt", "ward", "switch")},
+    "dcline": ("from_bus", "to_bus"),
+    **{name: ("bus",) for name in ("load", "sgen", "storage", "ext_grid", "gen", "shunt", "ward", "xward", "switch")},
+    **{name: ("bus",) for name in ("motor", "asymmetric_load", "asymmetric_sgen")},
 }
 """Table -> its columns that name a bus."""
 SWITCHED = {"b": "bus", "l": "line", "t": "trafo", "t3": "trafo3w"}
@@ -50,8 +52,11 @@ NUMBERS = {
         *("sn_hv_mva", "sn_mv_mva", "sn_lv_mva", "vn_hv_kv", "vn_mv_kv", "vn_lv_kv"),
         *("vk_hv_percent", "vk_mv_percent", "vk_lv_percent", "vkr_hv_percent", "vkr_mv_percent", "vkr_lv_percent"),
     ),
+    "gen": ("p_mw", "vm_pu"),
     "shunt": ("p_mw", "q_mvar", "vn_kv"),
     "ward": ("ps_mw", "qs_mvar", "pz_mw", "qz_mvar"),
+    "xward": ("ps_mw", "qs_mvar", "pz_mw", "qz_mvar", "r_ohm", "x_ohm", "vm_pu"),
+    "dcline": ("p_mw", "loss_percent", "loss_mw", "vm_from_pu", "vm_to_pu"),
     "impedance": ("rft_pu", "xft_pu", "rtf_pu", "xtf_pu", "sn_mva"),
 }
 """Table -> columns that a power flow needs as finite numbers."""
@@ -118,7 +123,8 @@ def check_references(net: pandapowerNet) -> list[Finding]:
 
 def check_supply(net: pandapowerNet) -> list[Finding]:
     """At least one connection to the upstream network."""
-    if net.ext_grid["in_service"].astype(bool).any():
+    slacks = net.gen["in_service"].astype(bool) & net.gen["slack"].astype(bool)
+    if net.ext_grid["in_service"].astype(bool).any() or slacks.any():
         return []
     return [
         Finding(

@@ -14,12 +14,18 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridtwin.data.profiles import Profiles
 from gridtwin.errors import Finding, NetworkError, raise_errors
+from gridtwin.grid.matpower import read_matpower
 from gridtwin.grid.network_checks import check_network
 from gridtwin.grid.pandapower_json import read_pandapower_json
 from gridtwin.grid.simbench import read_simbench
 
 FINDINGS_KEY = "gridtwin_findings"
 """Key of the net under which `read_network` leaves what it noticed."""
+READERS: dict[str, Callable[[Path], tuple[pandapowerNet, list[Finding]]]] = {
+    ".json": read_pandapower_json,
+    ".m": read_matpower,
+}
+"""Reader of a file by the ending of its name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ def read_network(source: str | Path, base: Path = Path()) -> pandapowerNet:
     ----------
     source : str or path
         `simbench:<code>`, `pandapower:<function of pandapower.networks>`, or the path of a
-        JSON file that pandapower wrote.
+        JSON file that pandapower wrote or of a MATPOWER case (.m, version 2).
     base : path
         Folder of relative paths.
 
@@ -80,7 +86,7 @@ def read_network_and_profiles(source: str | Path, base: Path = Path()) -> Networ
     elif scheme == "pandapower":
         net = _example_network(rest)
     else:
-        net, findings = read_pandapower_json(_json_file(Path(source), base))
+        net, findings = _read_file(Path(source), base)
     findings += raise_errors(check_network(net), NetworkError)
     net[FINDINGS_KEY] = findings
     return NetworkSource(net, profiles, tuple(findings))
@@ -119,16 +125,17 @@ def _unknown(where: str, what: str, near: list[str]) -> Finding:
     return Finding(what, where, expected, severity="error", code="GT-N20")
 
 
-def _json_file(path: Path, base: Path) -> Path:
+def _read_file(path: Path, base: Path) -> tuple[pandapowerNet, list[Finding]]:
     file = path if path.is_absolute() else base / path
-    if file.suffix.lower() == ".json":
-        return file
+    read = READERS.get(file.suffix.lower())
+    if read is not None:
+        return read(file)
     raise NetworkError(
         [
             Finding(
                 "unknown kind of network source",
                 where=str(path),
-                expected="simbench:<code>, pandapower:<function> or a .json file",
+                expected="simbench:<code>, pandapower:<function>, a .json file of pandapower or a .m file of MATPOWER",
                 got=file.suffix or str(path),
                 do="Save other formats with pandapower.to_json first.",
                 severity="error",

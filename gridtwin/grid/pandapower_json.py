@@ -52,7 +52,9 @@ DROPPED_TABLES = frozenset(["controller", "group", "pwl_cost"])
 """Tables of pandapower whose cells hold objects or lists."""
 REQUIRED = {
     "bus": ("vn_kv", "in_service"),
+    "dcline": ("from_bus", "to_bus", "p_mw", "loss_percent", "loss_mw", "vm_from_pu", "vm_to_pu", "in_service"),
     "ext_grid": ("bus", "vm_pu", "in_service"),
+    "gen": ("bus", "p_mw", "vm_pu", "scaling", "slack", "in_service"),
     "impedance": ("from_bus", "to_bus", "rft_pu", "xft_pu", "rtf_pu", "xtf_pu", "sn_mva", "in_service"),
     "line": (
         *("from_bus", "to_bus", "length_km", "r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km", "g_us_per_km"),
@@ -69,6 +71,7 @@ REQUIRED = {
     ),
     "trafo3w": ("hv_bus", "mv_bus", "lv_bus", "sn_hv_mva", "sn_mv_mva", "sn_lv_mva", "in_service"),
     "ward": ("bus", "ps_mw", "qs_mvar", "pz_mw", "qz_mvar", "in_service"),
+    "xward": ("bus", "ps_mw", "qs_mvar", "pz_mw", "qz_mvar", "r_ohm", "x_ohm", "vm_pu", "in_service"),
 }
 """Columns without which a table means nothing; they may not be empty where they are whole numbers or truth values."""
 EXTRA_COLUMNS = frozenset(

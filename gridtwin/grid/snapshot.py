@@ -10,13 +10,15 @@ from gridtwin.grid.twin import GridTwin
 from gridtwin.nomenclature import QUALITY
 from gridtwin.time_axis import QUARTER_HOUR, TimeAxis
 
-CONSUMPTION_SIGN = {"load": 1.0, "sgen": -1.0, "storage": 1.0}
+CONSUMPTION_SIGN = {"load": 1.0, "sgen": -1.0, "storage": 1.0, "gen": -1.0}
 """Sign that turns an element's own power into consumption."""
 PSEUDO = next(code for code, word in QUALITY.items() if word == "pseudo")
 
 
 def build_snapshot(twin: GridTwin, *, time: str = "2016-01-01") -> Profiles:
     """Power of every asset as it stands in the pandapower tables, times their scaling.
+
+    A `gen` holds its voltage: its reactive power is a result and stands as 0 here.
 
     Returns
     -------
@@ -32,4 +34,4 @@ def build_snapshot(twin: GridTwin, *, time: str = "2016-01-01") -> Profiles:
 def _power_of(twin: GridTwin, element: str, index: int) -> tuple[float, float]:
     row = twin.net[element].loc[index]
     factor = CONSUMPTION_SIGN[element] * row["scaling"]
-    return factor * row["p_mw"], factor * row["q_mvar"]
+    return factor * row["p_mw"], factor * (0.0 if element == "gen" else row["q_mvar"])

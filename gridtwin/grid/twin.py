@@ -20,7 +20,7 @@ from gridtwin.nomenclature import ASSET_KINDS
 if TYPE_CHECKING:
     from gridtwin.data.rules import RuleSet
 
-DEFAULT_KINDS = {"load": "load", "sgen": "generator", "storage": "battery"}
+DEFAULT_KINDS = {"load": "load", "sgen": "generator", "storage": "battery", "gen": "generator"}
 """Asset table -> kind of a row that names none, or the empty text."""
 KINDS_OF_TYPES = {"PV": "pv", "WP": "wind"}
 """`type` of a static generator, as pandapower's own networks use it -> kind."""
@@ -47,7 +47,7 @@ class GridTwin:
     net : pandapowerNet
         The network model, in pandapower's own units and signs.
     assets : DataFrame
-        Index: unique asset name. Columns `element` (load, sgen, storage), `index`, `bus`, `kind`,
+        Index: unique asset name. Columns `element` (load, sgen, storage, gen), `index`, `bus`, `kind`,
         `p_rated_mw`, `origin`, `flexible`, `metered`, `e_rated_mwh`, `ua_mw_per_k`, `c_mwh_per_k`, `cop`.
     buses : DataFrame
         Index: unique bus name. Columns `index`, `vn_kv`, `vm_min_pu`, `vm_max_pu`, `x`, `y`.
@@ -117,7 +117,7 @@ def name_rows(net: pandapowerNet, elements: Iterable[str]) -> pd.DataFrame:
 
 
 def name_assets(net: pandapowerNet) -> pd.DataFrame:
-    """Unique names of all loads, static generators and storages; columns `element`, `index`."""
+    """Unique names of all loads, generators and storages; columns `element`, `index`."""
     return name_rows(net, DEFAULT_KINDS).rename_axis("asset")
 
 

@@ -17,11 +17,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridtwin.data.profiles import Profiles
-from gridtwin.grid.compile import compile_injections, compile_network, find_bus_of_assets, place_assets
+from gridtwin.grid.compile import (
+    compile_injections,
+    compile_network,
+    expand_injections,
+    find_bus_of_assets,
+    place_assets,
+    plain_injections,
+)
 from gridtwin.grid.connection_buses import check_connection_buses
 from gridtwin.grid.twin import GridTwin
-from gridtwin.kernels.power_flow import NetworkArrays
-from gridtwin.operate.power_flow import StepResults, solve_all_steps
+from gridtwin.kernels.network_arrays import NetworkArrays
+from gridtwin.kernels.results import Outputs
+from gridtwin.operate.power_flow import solve_all_steps
 from gridtwin.scenario import Connection
 
 Floats = NDArray[np.float64]
@@ -120,7 +128,7 @@ class _Case:
 def _build_case(twin: GridTwin, profiles: Profiles, connection: Connection) -> _Case:
     network = compile_network(twin)
     place = network.out_bus[twin.buses.index.get_loc(connection.bus)]
-    p_mw, q_mvar = compile_injections(twin, profiles)
+    p_mw, q_mvar = expand_injections(compile_injections(twin, profiles))
     paths = profiles.sizes.get("path", 1)
     tangent = float(np.tan(np.arccos(connection.cos_phi)))
     direction = 1 if connection.kind == "generator" else -1
@@ -311,9 +319,10 @@ def _values(case: _Case, steps: Ints, extra_mw: float, silent: Sequence[Floats])
     return np.hstack([flow.loading_percent, flow.vm_pu, flow.vm_pu, *rises])
 
 
-def _solve(case: _Case, p_mw: Floats, q_mvar: Floats, extra_mw: float) -> StepResults:
+def _solve(case: _Case, p_mw: Floats, q_mvar: Floats, extra_mw: float) -> Outputs:
     request = extra_mw * np.full((len(p_mw), 1), case.request)
-    return solve_all_steps(case.network, np.hstack([p_mw, request.real]), np.hstack([q_mvar, request.imag]))
+    injections = plain_injections(np.hstack([p_mw, request.real]), np.hstack([q_mvar, request.imag]))
+    return solve_all_steps(case.network, injections, outputs=("vm_pu", "loading_percent"))
 
 
 def _limit_of(case: _Case, critical: Ints, grains: int, connection: Connection) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from gridtwin.errors import DataError, NetworkError
-from gridtwin.grid.compile import compile_injections, compile_network
+from gridtwin.grid.compile import compile_injections, compile_network, expand_injections
 from gridtwin.grid.twin import build_twin
 
 
@@ -45,21 +45,21 @@ def profiles_of(p_mw, assets=("house", "roof", "battery")) -> xr.Dataset:
 
 
 def test_consumption_becomes_negative_injection_for_every_element(twin) -> None:
-    p_mw, q_mvar = compile_injections(twin, profiles_of([0.004, -0.006, 0.002]))
+    p_mw, q_mvar = expand_injections(compile_injections(twin, profiles_of([0.004, -0.006, 0.002])))
     assert p_mw.tolist() == [[-0.004, 0.006, -0.002]]
     np.testing.assert_allclose(q_mvar, [[-0.0004, 0.0006, -0.0002]])
 
 
 def test_injections_follow_the_order_of_the_twin(twin) -> None:
     shuffled = profiles_of([0.002, 0.004, -0.006], assets=("battery", "house", "roof"))
-    p_mw, _ = compile_injections(twin, shuffled)
+    p_mw, _ = expand_injections(compile_injections(twin, shuffled))
     assert p_mw.tolist() == [[-0.004, 0.006, -0.002]]
 
 
 def test_paths_come_first_and_reactive_power_is_broadcast(twin) -> None:
     one = profiles_of([[1, 2, 3], [4, 5, 6]])
     paths = xr.concat([one["p_mw"], 10 * one["p_mw"]], dim="path").transpose("time", "asset", "path")
-    p_mw, q_mvar = compile_injections(twin, one.assign(p_mw=paths))
+    p_mw, q_mvar = expand_injections(compile_injections(twin, one.assign(p_mw=paths)))
     assert p_mw[:, 0].tolist() == [-1, -4, -10, -40]
     np.testing.assert_allclose(q_mvar[:, 0], [-0.1, -0.4, -0.1, -0.4])
 
@@ -71,8 +71,8 @@ def test_different_assets_are_named_both_ways(twin) -> None:
 
 def test_a_radial_network_has_no_fill(twin) -> None:
     network = compile_network(twin)
-    assert len(network.noload_re) == 29
-    assert len(network.lower_row) == len(network.upper_row) == 28
+    assert len(network.chord.start_re) == 29
+    assert len(network.pattern.lower_column) == len(network.pattern.upper_column) == 28
 
 
 def test_the_network_is_compiled_once(twin) -> None:
@@ -107,12 +107,13 @@ def test_two_slacks_that_contradict_each_other_are_refused() -> None:
 
 
 def test_pandapower_still_has_the_private_functions_in_use() -> None:
-    # A newer pandapower that moves one of these needs another look at grid/compile.py.
-    from pandapower.auxiliary import _init_runpp_options
+    # A newer pandapower that moves one of these needs another look at grid/internal_model.py.
+    from pandapower.auxiliary import _add_auxiliary_elements, _init_runpp_options
     from pandapower.pd2ppc import _pd2ppc
     from pandapower.pf.ppci_variables import _get_pf_variables_from_ppci
     from pandapower.pypower.makeYbus import branch_vectors, makeYbus
 
+    assert list(inspect.signature(_add_auxiliary_elements).parameters) == ["net"]
     assert list(inspect.signature(_pd2ppc).parameters) == ["net", "sequence", "kwargs"]
     assert list(inspect.signature(makeYbus).parameters) == ["baseMVA", "bus", "branch"]
     assert list(inspect.signature(branch_vectors).parameters) == ["branch", "nl"]
