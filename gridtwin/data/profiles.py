@@ -3,6 +3,10 @@
 A `Profiles` is an `xarray.Dataset` with `p_mw, q_mvar, quality` on
 `(time, asset)`, consumption positive, and the side coordinates `element`,
 `index` (the pandapower table row, -1 where there is none) and `kind`.
+
+Where thousands of assets share a few shapes, `ShapedProfiles` keeps `p_shape,
+q_shape` on `(time, shape)` and for every asset its shape and its power at 1:
+`shape_of, p_scale_mw, q_scale_mvar` on `(asset)`. A power flow takes either.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from gridtwin.nomenclature import ASSET_KINDS, QUALITY, attrs_of
 from gridtwin.time_axis import TimeAxis
 
 Profiles: TypeAlias = xr.Dataset
+ShapedProfiles: TypeAlias = xr.Dataset
 
 
 def build_profiles(
@@ -121,6 +126,51 @@ def axis_of(dataset: xr.Dataset) -> TimeAxis:
     if len(times) == 1 and "step" in dataset.attrs:
         return TimeAxis(times[0], pd.Timedelta(dataset.attrs["step"]), 1, zone)
     return TimeAxis.of_index(times, zone)
+
+
+def build_shaped_profiles(
+    axis: TimeAxis, assets: pd.DataFrame, shapes: pd.DataFrame, p_shape: np.ndarray, q_shape: np.ndarray
+) -> ShapedProfiles:
+    """Profiles as shapes that assets share.
+
+    Parameters
+    ----------
+    axis : TimeAxis
+        UTC interval starts.
+    assets : DataFrame
+        Index: unique asset names; columns `element`, `index`, `kind`.
+    shapes : DataFrame
+        Rows as in `assets`; columns `shape` (column of the shapes), `p_scale_mw`, `q_scale_mvar`
+        (power at shape 1, consumption positive). [MW], [Mvar]
+    p_shape, q_shape : ndarray, (time, shape)
+        [-]
+    """
+    return xr.Dataset(
+        {
+            "p_shape": (("time", "shape"), p_shape),
+            "q_shape": (("time", "shape"), q_shape),
+            "shape_of": ("asset", shapes["shape"].to_numpy(dtype=np.int64)),
+            "p_scale_mw": ("asset", shapes["p_scale_mw"].to_numpy(dtype=float), attrs_of("p_mw")),
+            "q_scale_mvar": ("asset", shapes["q_scale_mvar"].to_numpy(dtype=float), attrs_of("q_mvar")),
+        },
+        coords={
+            "time": axis.times,
+            "asset": assets.index.to_numpy(dtype=str),
+            "element": ("asset", assets["element"].to_numpy(dtype=str)),
+            "index": ("asset", assets["index"].to_numpy(dtype=int)),
+            "kind": ("asset", assets["kind"].to_numpy(dtype=str)),
+        },
+        attrs={"step": axis.step.isoformat(), "zone": axis.zone},
+    )
+
+
+def mean_p_mw(profiles: Profiles | ShapedProfiles) -> pd.Series:
+    """Mean active power of every asset over paths and time; index: asset name. [MW]"""
+    if "p_shape" in profiles:
+        values = profiles["p_shape"].mean("time").to_numpy()[profiles["shape_of"]] * profiles["p_scale_mw"].to_numpy()
+    else:
+        values = profiles["p_mw"].mean([dim for dim in profiles["p_mw"].dims if dim != "asset"]).to_numpy()
+    return pd.Series(values, index=profiles["asset"].to_numpy())
 
 
 def join_profiles(parts: Sequence[Profiles]) -> Profiles:

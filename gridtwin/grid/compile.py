@@ -18,13 +18,13 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import splu
 
-from gridtwin.data.profiles import Profiles
+from gridtwin.data.profiles import Profiles, ShapedProfiles
 from gridtwin.errors import DataError, Finding, NetworkError, raise_errors
 from gridtwin.grid.elements import check_elements
 from gridtwin.grid.internal_model import InternalModel, read_internal_model
 from gridtwin.grid.twin import BRANCH_ENDS, GridTwin
 from gridtwin.kernels.elimination import order_buses
-from gridtwin.kernels.lanes import LANES_4
+from gridtwin.kernels.lanes import LANES_16
 from gridtwin.kernels.network_arrays import (
     EMPTY,
     HELD,
@@ -66,7 +66,7 @@ def compile_network(twin: GridTwin) -> NetworkArrays:
     return _COMPILED[twin]
 
 
-def compile_injections(twin: GridTwin, profiles: Profiles) -> Injections:
+def compile_injections(twin: GridTwin, profiles: Profiles | ShapedProfiles) -> Injections:
     """Injected power of every asset, generation positive: the only place where the sign turns.
 
     A profile is the power that really flows; pandapower's `scaling` is not
@@ -84,13 +84,25 @@ def compile_injections(twin: GridTwin, profiles: Profiles) -> Injections:
         If the assets of profiles and twin differ.
     """
     _check_assets(twin, profiles)
+    place = pd.Index(profiles["asset"].to_numpy()).get_indexer(twin.assets.index)
+    if "p_shape" in profiles:
+        return _compile_shapes(profiles, place)
     p_mw, q_mvar = xr.broadcast(profiles["p_mw"], profiles["q_mvar"])
     order = [*(dim for dim in ("path", "time") if dim in p_mw.dims), "asset"]
-    tables = [np.ascontiguousarray(part.transpose(*order).to_numpy(), dtype=float) for part in (p_mw, q_mvar)]
-    tables = [table.reshape(-1, p_mw.sizes["asset"]) for table in tables]
-    column = pd.Index(profiles["asset"].to_numpy()).get_indexer(twin.assets.index).astype(np.int64)
-    consumed = np.full(len(column), -1.0)
-    return Injections(*tables, column, consumed, consumed)
+    p_table, q_table = (_table_of(part.transpose(*order).to_numpy()) for part in (p_mw, q_mvar))
+    consumed = np.full(len(place), -1.0)
+    return Injections(p_table, q_table, place.astype(np.int64), consumed, consumed)
+
+
+def _compile_shapes(profiles: ShapedProfiles, place: NDArray[np.intp]) -> Injections:
+    p_table, q_table = (_table_of(profiles[name].to_numpy()) for name in ("p_shape", "q_shape"))
+    p_factor, q_factor = (-profiles[name].to_numpy()[place] for name in ("p_scale_mw", "q_scale_mvar"))
+    return Injections(p_table, q_table, profiles["shape_of"].to_numpy()[place], p_factor, q_factor)
+
+
+def _table_of(values: NDArray[np.float64]) -> Floats:
+    """(step, column), contiguous and writable: the kernel is compiled for that kind of array alone."""
+    return np.require(values, dtype=float, requirements=["C", "W"]).reshape(-1, values.shape[-1])
 
 
 def place_assets(network: NetworkArrays, asset_bus: Ints) -> NetworkArrays:
@@ -122,7 +134,7 @@ def find_assets_in_service(twin: GridTwin) -> NDArray[np.bool_]:
     return np.array([bool(twin.net[element].at[index, "in_service"]) for element, index in rows], dtype=bool)
 
 
-def _check_assets(twin: GridTwin, profiles: Profiles) -> None:
+def _check_assets(twin: GridTwin, profiles: Profiles | ShapedProfiles) -> None:
     given, needed = set(profiles["asset"].to_numpy().tolist()), set(twin.assets.index)
     if given != needed or profiles.sizes["asset"] != len(needed):
         raise DataError(
@@ -158,9 +170,8 @@ def compile_table_powers(twin: GridTwin) -> Injections:
 
 def plain_injections(p_mw: Floats, q_mvar: Floats) -> Injections:
     """Injections from one column per asset, generation positive. (step, asset) [MW], [Mvar]"""
-    tables = [np.ascontiguousarray(table, dtype=float) for table in (p_mw, q_mvar)]
-    ones = np.ones(tables[0].shape[1])
-    return Injections(*tables, np.arange(len(ones)), ones, ones)
+    ones = np.ones(p_mw.shape[1])
+    return Injections(_table_of(p_mw), _table_of(q_mvar), np.arange(len(ones)), ones, ones)
 
 
 def expand_injections(injections: Injections) -> tuple[Floats, Floats]:
@@ -281,7 +292,7 @@ def _empty_chord(pattern: Pattern) -> Chord:
 
 
 def _flat_start(network: NetworkArrays, shift: Floats) -> NDArray[np.complex128]:
-    """Voltages without injections; where voltages are held, 1 pu or the set point at the transformers' shifts. (n) [pu]"""
+    """Voltages without injections; where voltages are held, 1 pu or the set point at the given angles. (n) [pu]"""
     n = len(network.chord.start_re)
     if n == 0:
         return np.empty(0, dtype=complex)
@@ -330,7 +341,7 @@ def _active_power(network: NetworkArrays, powers: Injections) -> Floats:
     asset_mw = expand_injections(powers)[0][0]
     row_of = np.repeat(np.arange(len(loads.fixed_p_mw)), np.diff(loads.start))
     rows = loads.fixed_p_mw + np.bincount(row_of, weights=asset_mw[loads.asset], minlength=len(loads.fixed_p_mw))
-    return np.where(loads.place >= 0, rows[loads.place], 0.0) / network.base_mva if len(rows) else np.zeros(len(loads.kind))
+    return np.where(loads.place >= 0, np.append(rows, 0.0)[loads.place], 0.0) / network.base_mva
 
 
 def _lu(matrix: sparse.csc_matrix) -> Any:
@@ -366,7 +377,7 @@ def _linearise_at(
     """The network with its chord at the given powers, None where they have no solution."""
     chord = _empty_chord(network.pattern)
     begin = chord._replace(start_re=start.real.copy(), start_im=start.imag.copy())
-    if not linearise(network._replace(chord=begin), powers, 1e-9, solve, chord, LANES_4):
+    if not linearise(network._replace(chord=begin), powers, 1e-9, solve, chord, LANES_16):
         return None
     return _with_constants(network._replace(chord=chord))
 

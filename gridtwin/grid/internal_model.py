@@ -113,12 +113,12 @@ def read_internal_model(net: pandapowerNet) -> InternalModel:
 
 
 def _sum_by_bus(buses: NDArray[np.float64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    return np.bincount(buses.real.astype(np.int64), weights=values.real, minlength=count)
+    return np.bincount(buses.real.astype(np.int64), weights=values.real, minlength=count).astype(float)
 
 
 def _limits(q_mvar: NDArray[np.float64]) -> NDArray[np.float64]:
     """Limits of reactive power, infinite where there are none. [Mvar]"""
-    return np.where(np.abs(q_mvar) < UNLIMITED_MVAR, q_mvar, np.sign(q_mvar) * np.inf)
+    return np.where(np.abs(q_mvar) < UNLIMITED_MVAR, q_mvar, np.copysign(np.inf, q_mvar))
 
 
 def _build_internal_model(net: pandapowerNet) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pandas as pd
 import simbench
 from pandapower.auxiliary import pandapowerNet
 
-from gridtwin.data.profiles import Profiles, build_profiles
+from gridtwin.data.profiles import Profiles, ShapedProfiles, build_profiles, build_shaped_profiles
 from gridtwin.data.quality import check_storage_energy
 from gridtwin.errors import DataError, Finding, NetworkError
 from gridtwin.grid.twin import name_assets
@@ -178,7 +178,7 @@ def _check_size(net: pandapowerNet, code: str) -> None:
                     f"a year of {count} assets would take {gigabytes:.0f} GB",
                     where=f"simbench:{code}",
                     expected=f"at most {LARGEST_PROFILES_GB:g} GB",
-                    do="Choose a network without its lower voltage level.",
+                    do="Read it with read_simbench_shapes, or choose a network without its lower voltage level.",
                     severity="error",
                     code="GT-D21",
                 )
@@ -293,6 +293,60 @@ def _scale_profiles(
     return build_profiles(
         axis, assets, np.hstack([load_p, sgen_p, idle]), np.hstack([load_q, sgen_q, idle]), quality=quality
     )
+
+
+def read_simbench_shapes(code: str) -> tuple[pandapowerNet, ShapedProfiles, list[Finding]]:
+    """Like `read_simbench`, for networks of any size: profiles as the few hundred shapes that their assets share.
+
+    Returns
+    -------
+    net : pandapowerNet
+        As in `read_simbench`.
+    profiles : ShapedProfiles, (time, shape)
+        35,136 quarter hours; storages idle.
+    findings : list of Finding
+        What was repaired or left out.
+    """
+    code = _check_code(code.removeprefix("simbench:"))
+    folder = Path(simbench.complete_data_path(code.split("-")[-2]))
+    net = _read_net(code, folder)
+    relative = _read_relative(net, folder)
+    axis = _read_axis(relative["LoadProfile"])
+    findings = [_benchmark_series(code), *_repair_storages(net, relative, axis)]
+    _add_asset_columns(net)
+    return net, _shape_profiles(net, relative, axis, findings), findings
+
+
+def _shape_profiles(
+    net: pandapowerNet, relative: dict[str, pd.DataFrame], axis: TimeAxis, findings: list[Finding]
+) -> ShapedProfiles:
+    """Shapes: first the constant 1 (for assets without profile, and the idle ones at power 0), then all in use."""
+    loads = sorted(_profile_names(net.load))
+    sgens = sorted(_profile_names(net.sgen))
+    ones = np.ones((axis.length, 1))
+    columns = [f"{name}_pload" for name in loads], [f"{name}_qload" for name in loads]
+    unknown = sorted({*columns[0], *columns[1]} - set(relative["LoadProfile"])) + sorted(
+        set(sgens) - set(relative["RESProfile"])
+    )
+    if unknown:
+        raise DataError([_missing_profile(name) for name in unknown])
+    feed_in = relative["RESProfile"][sgens].to_numpy(dtype=float)
+    p_shape = np.hstack([ones, relative["LoadProfile"][columns[0]].to_numpy(dtype=float), feed_in])
+    q_shape = np.hstack([ones, relative["LoadProfile"][columns[1]].to_numpy(dtype=float), np.ones_like(feed_in)])
+    place = {("load", name): 1 + k for k, name in enumerate(loads)}
+    place |= {("sgen", name): 1 + len(loads) + k for k, name in enumerate(sgens)}
+    rows = []
+    for element, sign in (("load", 1.0), ("sgen", -1.0), ("storage", 0.0)):
+        table = net[element]
+        bare = table["profile"].isna()
+        if bare.any() and sign:
+            findings.append(_constant_power(table.loc[bare]))
+        shape = [place.get((element, name), 0) for name in table["profile"]]
+        scales = {"p_scale_mw": sign * table["p_mw"], "q_scale_mvar": sign * table["q_mvar"]}
+        rows.append(pd.DataFrame({"shape": shape, **scales}))
+    assets = name_assets(net)
+    assets["kind"] = pd.concat([net[element]["kind"] for element in OTHER_KINDS]).to_numpy()
+    return build_shaped_profiles(axis, assets, pd.concat(rows, ignore_index=True), p_shape, q_shape)
 
 
 def _has_no_profile(net: pandapowerNet) -> np.ndarray:

@@ -49,7 +49,7 @@ class Block(NamedTuple):
     """Voltages. (n + slack, lane) [pu]"""
     w_re: Floats
     w_im: Floats
-    """Right-hand side after the lower factor. (n, lane) [pu]"""
+    """Right-hand side after the lower factor; free once the block is solved. (n + 1, lane) [pu]"""
     limited: Floats
     """1 where a generator stands at its upper limit of Q, -1 at the lower. (generator, lane)"""
     rows: Ints
@@ -78,8 +78,8 @@ def allocate_block(network, width):  # type: ignore[no-untyped-def]
         lane_rows(4 * mixed, width),
         lane_rows(buses, width),
         lane_rows(buses, width),
-        lane_rows(n, width),
-        lane_rows(n, width),
+        lane_rows(n + 1, width),
+        lane_rows(n + 1, width),
         lane_rows(len(network.generators.bus), width),
         np.empty(len(width), dtype=np.int64),
         lane_rows(6, width),

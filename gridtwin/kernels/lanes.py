@@ -40,7 +40,7 @@ allocating = njit(**_door)
 """For functions that allocate arrays."""
 
 
-class Lanes(types.Type):
+class Lanes(types.Type):  # type: ignore[misc]
     """`width` doubles in registers."""
 
     def __init__(self, width: int) -> None:
@@ -48,7 +48,7 @@ class Lanes(types.Type):
         super().__init__(f"Lanes({width})")
 
 
-class Mask(types.Type):
+class Mask(types.Type):  # type: ignore[misc]
     """`width` truth values in registers."""
 
     def __init__(self, width: int) -> None:

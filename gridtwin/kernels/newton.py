@@ -79,16 +79,15 @@ def allocate_jacobian(pattern, width):  # type: ignore[no-untyped-def]
         left = pattern.lower_start[bus + 1] - pattern.lower_start[bus]
         right = pattern.upper_start[bus + 1] - pattern.upper_start[bus]
         longest = max(longest, left + right + 1)
+    one, two, three = lane_rows(n, width), lane_rows(n, width), lane_rows(n, width)
+    four, five, six = lane_rows(n, width), lane_rows(n, width), lane_rows(n, width)
     return Jacobian(
         lane_rows(4 * len(pattern.lower_column), width),
         lane_rows(4 * n, width),
         lane_rows(4 * len(pattern.upper_column), width),
         lane_rows(4 * longest, width),
         np.zeros(n, dtype=np.int64),
-        (
-            lane_rows(n, width), lane_rows(n, width), lane_rows(n, width),
-            lane_rows(n, width), lane_rows(n, width), lane_rows(n, width),
-        ),  # fmt: skip
+        (one, two, three, four, five, six),
     )
 
 
@@ -203,9 +202,9 @@ def _power_row(network, block, jacobian, bus, diagonal, width):  # type: ignore[
 
 
 @inner
-def _subtract_product(row, at, l, u, place, width):  # type: ignore[no-untyped-def]
-    """Block at `at` of the row, less the product of the block `l` with the upper block at `place`."""
-    a, b, c, d = l
+def _subtract_product(row, at, left, u, place, width):  # type: ignore[no-untyped-def]
+    """Block at `at` of the row, less the product of the block `left` with the upper block at `place`."""
+    a, b, c, d = left
     ua, ub = load(u, 4 * place, width), load(u, 4 * place + 1, width)
     uc, ud = load(u, 4 * place + 2, width), load(u, 4 * place + 3, width)
     store(row, 4 * at, fnma(b, uc, fnma(a, ua, load(row, 4 * at, width))))
@@ -236,13 +235,13 @@ def factorise(network, block, jacobian, by_current, width):  # type: ignore[no-u
             c, d = load(row, 4 * at + 2, width), load(row, 4 * at + 3, width)
             pa, pb = load(jacobian.pivot, 4 * column, width), load(jacobian.pivot, 4 * column + 1, width)
             pc, pd = load(jacobian.pivot, 4 * column + 2, width), load(jacobian.pivot, 4 * column + 3, width)
-            l = (fma(a, pa, b * pc), fma(a, pb, b * pd), fma(c, pa, d * pc), fma(c, pb, d * pd))
-            store(jacobian.lower, 4 * place, l[0])
-            store(jacobian.lower, 4 * place + 1, l[1])
-            store(jacobian.lower, 4 * place + 2, l[2])
-            store(jacobian.lower, 4 * place + 3, l[3])
+            factor = (fma(a, pa, b * pc), fma(a, pb, b * pd), fma(c, pa, d * pc), fma(c, pb, d * pd))
+            store(jacobian.lower, 4 * place, factor[0])
+            store(jacobian.lower, 4 * place + 1, factor[1])
+            store(jacobian.lower, 4 * place + 2, factor[2])
+            store(jacobian.lower, 4 * place + 3, factor[3])
             for other in range(pattern.upper_start[column], pattern.upper_start[column + 1]):
-                _subtract_product(row, slot[pattern.upper_column[other]], l, jacobian.upper, other, width)
+                _subtract_product(row, slot[pattern.upper_column[other]], factor, jacobian.upper, other, width)
         a, b = load(row, 4 * left, width), load(row, 4 * left + 1, width)
         c, d = load(row, 4 * left + 2, width), load(row, 4 * left + 3, width)
         inverse = 1.0 / fnma(b, c, a * d)

@@ -173,7 +173,7 @@ def chord_iterations(network, block, tolerance, width):  # type: ignore[no-untyp
 # One block ----------------------------------------------------------------------------------------
 
 
-@inner
+@apart
 def solve_block(network, injections, steps, block, jacobian, tolerance_pu, tolerance_mva, enforce_q_limits, width):  # type: ignore[no-untyped-def]
     """Voltages of the steps of one block, from chord iterations and, where those fail, Newton's method."""
     gather_injections(network.loads, injections, network.base_mva, steps, block, width)
@@ -186,6 +186,8 @@ def solve_block(network, injections, steps, block, jacobian, tolerance_pu, toler
         rescue(network, block, jacobian, tolerance_pu, tolerance_mva, width)
     if enforce_q_limits and len(network.generators.bus) > 0:
         within_limits(network, block, jacobian, tolerance_pu, tolerance_mva, width)
+
+
 # All steps ----------------------------------------------------------------------------------------
 
 
@@ -287,7 +289,8 @@ def linearise(network, injections, tolerance_pu, solve, chord, width):  # type: 
                 chord.slope[4 * bus + k] = first[k, 0]
         for k in range(4):
             chord.pivot[4 * bus + k] = jacobian.pivot[4 * bus + k, 0]
-        pa, pb, pc, pd = chord.pivot[4 * bus], chord.pivot[4 * bus + 1], chord.pivot[4 * bus + 2], chord.pivot[4 * bus + 3]
+        pa, pb = chord.pivot[4 * bus], chord.pivot[4 * bus + 1]
+        pc, pd = chord.pivot[4 * bus + 2], chord.pivot[4 * bus + 3]
         for place in range(pattern.upper_start[bus], pattern.upper_start[bus + 1]):
             ua, ub = jacobian.upper[4 * place, 0], jacobian.upper[4 * place + 1, 0]
             uc, ud = jacobian.upper[4 * place + 2, 0], jacobian.upper[4 * place + 3, 0]

@@ -17,7 +17,7 @@ from gridtwin.kernels.lanes import apart, fma, fnma, greater, inner, item, load,
 from gridtwin.kernels.network_arrays import HELD, Floats, Ints
 from gridtwin.kernels.newton import allocate_jacobian, factorise, substitute
 from gridtwin.kernels.power_flow import solve_block
-from gridtwin.kernels.results import terminal_current
+from gridtwin.kernels.results import has_rating, terminal_current
 
 
 class Slopes(NamedTuple):
@@ -26,7 +26,7 @@ class Slopes(NamedTuple):
     vm_pu: Floats
     """(step * bus, at) [pu/MW] or [pu/Mvar]"""
     i_ka: Floats
-    """Current at the terminal with the larger current. (step * branch, at) [kA/MW]"""
+    """Current at the more loaded end. (step * branch, at) [kA/MW]"""
     p_branch_mw: Floats
     """Flow into the first terminal. (step * branch, at) [MW/MW]"""
     solved: Ints
@@ -56,7 +56,9 @@ def solve_slopes(network, injections, at, reactive, tolerance_pu, tolerance_mva,
     """
     block, jacobian = allocate_block(network, width), allocate_jacobian(network.pattern, width)
     rows = np.empty(len(width), dtype=np.int64)
-    _solve_all_slopes(network, injections, at, reactive, tolerance_pu, tolerance_mva, slopes, block, jacobian, rows, width)
+    _solve_all_slopes(
+        network, injections, at, reactive, tolerance_pu, tolerance_mva, slopes, block, jacobian, rows, width
+    )
 
 
 @apart
@@ -116,7 +118,7 @@ def _write_slopes(network, block, d_re, d_im, step, first, count, slopes, width)
         _write_columns(slopes.vm_pu, step * labels + label, first, lanes, select(solved, slope, np.nan), block, width)
     number = len(branches.start) - 1
     for branch in range(number):
-        current, slope_i, slope_p = _branch_slopes(branches, branch, block, d_re, d_im, width)
+        slope_i, slope_p = _branch_slopes(branches, branch, block, d_re, d_im, width)
         row = step * number + branch
         _write_columns(slopes.i_ka, row, first, lanes, select(solved, slope_i, np.nan), block, width)
         slope_p = select(solved, slope_p * network.base_mva, np.nan)
@@ -125,10 +127,11 @@ def _write_slopes(network, block, d_re, d_im, step, first, count, slopes, width)
 
 @inner
 def _branch_slopes(branches, branch, block, d_re, d_im, width):  # type: ignore[no-untyped-def]
-    """Larger current, its derivative, and that of the flow into the first terminal. [kA], [kA], [pu]"""
+    """Derivatives of the current at the more loaded end, and of the flow into the first terminal. [kA], [pu]"""
     zero = spread(0.0, width)
     most, slope, slope_p = zero, zero, zero
     first = item(branches.start, branch)
+    rated = has_rating(branches, branch)
     for terminal in range(first, item(branches.start, branch + 1)):
         i_re, i_im = terminal_current(branches, terminal, block.v_re, block.v_im, width)
         bus, other = item(branches.bus, terminal), item(branches.other, terminal)
@@ -139,14 +142,15 @@ def _branch_slopes(branches, branch, block, d_re, d_im, width):  # type: ignore[
         j_re = fnma(ui, d, fma(ur, c, fnma(di, b, dr * a)))
         j_im = fma(ui, c, fma(ur, d, fma(di, a, dr * b)))
         ka = item(branches.ka, terminal)
+        weight = item(branches.percent, terminal) if rated else ka
         size = root(fma(i_re, i_re, i_im * i_im))
         grows = fma(i_re, j_re, i_im * j_im) / select(greater(size, 0.0), size, 1.0)
-        more = greater(size * ka, most)
-        most, slope = select(more, size * ka, most), select(more, grows * ka, slope)
+        more = greater(size * weight, most)
+        most, slope = select(more, size * weight, most), select(more, grows * ka, slope)
         if terminal == first:
             vr, vi = load(block.v_re, bus, width), load(block.v_im, bus, width)
             slope_p = fma(dr, i_re, fma(di, i_im, fma(vr, j_re, vi * j_im)))
-    return most, slope, slope_p
+    return slope, slope_p
 
 
 @inner

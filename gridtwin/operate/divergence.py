@@ -10,6 +10,7 @@ them, by how far the voltages stray from their nominal value.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import xarray as xr
 
 from gridtwin.data.profiles import Profiles
 from gridtwin.errors import GridtwinError
-from gridtwin.grid.twin import BRANCH_ENDS, GridTwin, build_twin, name_rows
+from gridtwin.grid.twin import BRANCH_ENDS, GridTwin, name_rows
 from gridtwin.operate.plausibility import ASSET_ELEMENTS, weigh_slips
 from gridtwin.operate.power_flow import run_power_flow
 
@@ -33,7 +34,7 @@ MOST_MENDED = 6
 """So many suspects are mended; each but an asset compiles a network anew."""
 LEAST_ODDS = -3.0
 """A suspect below these odds is not worth a power flow."""
-REACH = 4.0
+REACH = 3.0
 """No power flow lifts a suspect past another that leads by so much. [decades of odds]"""
 SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0)
 """Shares of the injections that a network is tried with. [-]"""
@@ -128,7 +129,8 @@ def find_margin(twin: GridTwin, step: Profiles) -> Margin:
 def _select_step(twin: GridTwin, profiles: Profiles) -> Profiles:
     """The step to examine, without dim `path`: not converged with the largest mismatch, or of the largest power."""
     stacked = profiles if "path" in profiles.dims else profiles.expand_dims("path")
-    power = np.hypot(stacked["p_mw"], stacked["q_mvar"]).sum("asset").transpose("path", "time").to_numpy()
+    p_mw, q_mvar = (stacked[name].transpose("path", "time", "asset").to_numpy() for name in ("p_mw", "q_mvar"))
+    power = np.nansum(np.hypot(p_mw, q_mvar), axis=-1)
     order = np.argsort(-power, axis=None, kind="stable")
     path, time = np.unravel_index(order[:MOST_STEPS], power.shape)
     kept = stacked.isel(time=np.unique(time)) if power.size > MOST_STEPS else stacked
@@ -160,7 +162,8 @@ def _weigh_location(twin: GridTwin, suspects: pd.DataFrame, base: Margin) -> pd.
     if not base.worst_bus or base.worst_bus not in twin.buses.index:
         return suspects
     bus = twin.buses.at[base.worst_bus, "index"]
-    at_bus = np.array([bus in _buses_of(twin, *key) for key in zip(suspects["element"], suspects["index"])], dtype=bool)
+    keys = zip(suspects["element"], suspects["index"], strict=True)
+    at_bus = np.array([bus in _buses_of(twin, *key) for key in keys], dtype=bool)
     why = np.where(at_bus, f"; the mismatch is largest at bus {base.worst_bus!r}, where it ends", "")
     return suspects.assign(odds=suspects["odds"] + SAME_BUS_ODDS * at_bus, why=suspects["why"] + why)
 
@@ -218,7 +221,7 @@ def mend(twin: GridTwin, step: Profiles, suspect: pd.Series) -> tuple[GridTwin, 
         table.loc[index, parameter] /= suspect["factor"]
     net = copy.copy(twin.net)
     net[element] = table
-    return build_twin(net, rules=twin.rules), step
+    return dataclasses.replace(twin, net=net), step  # Names stay, and limits do not enter the power flow.
 
 
 def _mend_step(twin: GridTwin, step: Profiles, suspect: pd.Series) -> Profiles:
@@ -239,11 +242,11 @@ def _label_causes(twin: GridTwin, suspects: pd.DataFrame, most: int) -> pd.DataF
     branches = name_rows(twin.net, BRANCH_ENDS).assign(name=lambda rows: rows.index)
     assets = twin.assets[["element", "index"]].assign(name=twin.assets.index)
     names = pd.concat([branches, assets]).set_index(["element", "index"])["name"]
-    name = [str(names.loc[key]) for key in zip(causes["element"], causes["index"])]
+    name = [str(names.loc[key]) for key in zip(causes["element"], causes["index"], strict=True)]
     evidence = [
-        f"{element} {label!r}: {parameter} {why}, as if {slip}."
+        f"{element} {label!r}: {parameter} {why}; this looks like {slip}."
         for element, label, parameter, why, slip in zip(
-            causes["element"], name, causes["parameter"], causes["why"], causes["slip"]
+            causes["element"], name, causes["parameter"], causes["why"], causes["slip"], strict=True
         )
     ]
     causes = causes.assign(name=name, evidence=evidence)[COLUMNS]

@@ -6,15 +6,17 @@ logarithm to base 10 of the odds is the sum of
 - the prior odds of the slip (`plausible_ranges.toml`),
 - log10 f(x - log10 factor) - log10 f(x) with x the logarithm of the value and f the
   density of such values: the field range, counted as `FIELD_WEIGHT` rows, mixed with
-  the other rows of the same table and voltage level, and half and half with the rows
-  and the catalogue entry of the same standard type,
+  the other rows of the same table and voltage level,
+- half of the same difference among rows of the same standard type, and what the
+  catalogue of standard types says: 3 for a value a slip away from it, -2 at it,
 - the same difference for ratios that say more than the value alone: length over the
-  distance of the ends, power over a usual line and over the rated power.
+  distance of the ends, power over what the bus is built for (a usual line, the
+  transformers that end there), over the rated power and over the network's own table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,8 @@ from gridtwin.data.plausible import PlausibleData, Range, Slip, read_plausible_r
 from gridtwin.grid.twin import GridTwin
 
 Floats = NDArray[np.float64]
+Text = Callable[[int], str]
+"""Text about the row at a place of a table."""
 COLUMNS = ["element", "index", "parameter", "value", "expected", "slip", "factor", "odds", "why"]
 FIELD_WEIGHT = 3.0
 """So many rows of the own network say as much as the field range. [-]"""
@@ -39,6 +43,8 @@ GEO_SPREAD = 0.15
 """Lengths must follow the coordinates at least this well, as median distance, to be judged by them. [decades]"""
 IMPOSSIBLE_ODDS = 5.0
 """Odds of a slip where the value as it stands contradicts physics: vkr above vk."""
+LEAST_ODDS = -4.5
+"""Odds from which on no other evidence makes a suspect."""
 ODDS_PER_DECADE = 8.0
 """Odds of swapped sides per decade of voltage that the swap brings the windings closer to their buses."""
 USUAL_LINE_KA = {"lv": 0.25, "mv": 0.3, "hv": 0.6}
@@ -102,7 +108,8 @@ def log_density(x: Floats, own: Floats, centers: Floats, counts: Floats, field: 
 
 def _kernel(distance: Floats) -> Floats:
     bell: Floats = np.exp(-0.5 * (np.nan_to_num(distance, nan=99.0) / KERNEL_WIDTH) ** 2)
-    return bell / (KERNEL_WIDTH * np.sqrt(2 * np.pi))
+    density: Floats = bell / (KERNEL_WIDTH * np.sqrt(2 * np.pi))
+    return density
 
 
 def _compare(values: pd.Series, factor: float, groups: pd.Series, fields: dict[str, Range]) -> Floats:
@@ -120,21 +127,23 @@ def _compare(values: pd.Series, factor: float, groups: pd.Series, fields: dict[s
     return np.clip(result, -LARGEST_TERM, LARGEST_TERM)
 
 
-def _rows(element: str, slip: Slip, table: pd.DataFrame, values: pd.Series, odds: Floats, **texts: object) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, slip: Slip, values: pd.Series, odds: Floats, expected: Text, why: Text) -> pd.DataFrame:
+    """Rows of one slip that are not out of the question; texts are written for these alone."""
+    kept = [int(row) for row in np.flatnonzero(odds > LEAST_ODDS)]
     frame = pd.DataFrame(
         {
-            "element": element,
-            "index": table.index.to_numpy(),
+            "element": slip.element,
+            "index": table.index.to_numpy()[kept],
             "parameter": slip.parameter,
-            "value": values.to_numpy(),
-            "expected": texts["expected"],
+            "value": values.to_numpy()[kept],
+            "expected": [expected(row) for row in kept],
             "slip": slip.name,
             "factor": slip.factor,
-            "odds": odds,
-            "why": texts["why"],
+            "odds": odds[kept],
+            "why": [why(row) for row in kept],
         }
     )
-    return frame[odds > -LARGEST_TERM]
+    return frame
 
 
 # Lines and transformers -------------------------------------------------------------------------
@@ -153,16 +162,17 @@ def _weigh_tables(twin: GridTwin, data: PlausibleData) -> Iterator[pd.DataFrame]
         ratio = _mix_standard_types(twin, slip, table, values, ratio)
         if slip.parameter == "length_km":
             ratio = ratio + _compare_with_coordinates(twin, table, values, slip.factor)
-        peers = values.groupby(levels).transform("median")
-        yield _rows(
-            slip.element,
-            slip,
-            table,
-            values,
-            np.where(values.abs() > 0, slip.odds + ratio, -99.0),
-            expected=[_range_text(fields[level]) for level in levels],
-            why=[f"{v:.4g} where the median of the {lv} rows is {m:.4g}" for v, lv, m in zip(values, levels, peers)],
-        )
+        odds = np.where(values.abs() > 0, slip.odds + ratio, -99.0)
+        yield _rows(table, slip, values, odds, *_texts_by_level(values, levels, fields))
+
+
+def _texts_by_level(values: pd.Series, levels: pd.Series, fields: dict[str, Range]) -> tuple[Text, Text]:
+    level, value = levels.to_numpy(), values.to_numpy()
+    usual = values.groupby(levels).median()
+    return (
+        lambda row: _range_text(fields[level[row]]),
+        lambda row: f"is {value[row]:.4g} where the median of the {level[row]} rows is {usual[level[row]]:.4g}",
+    )
 
 
 def _mix_standard_types(twin: GridTwin, slip: Slip, table: pd.DataFrame, values: pd.Series, ratio: Floats) -> Floats:
@@ -176,9 +186,11 @@ def _mix_standard_types(twin: GridTwin, slip: Slip, table: pd.DataFrame, values:
     away = np.log10((values.abs() / listed.abs()).where(values.abs() > 0).to_numpy(dtype=float))
     at_slip = np.abs(away - np.log10(slip.factor)) < KERNEL_WIDTH
     at_value = np.abs(away) < KERNEL_WIDTH
-    counts = types.map(types.value_counts()).to_numpy()
-    by_type = _compare(values, slip.factor, types, {name: (1e-4, 1e4) for name in types.unique()})
-    by_type = np.where((types != "").to_numpy() & (counts > 2), by_type / 2, 0.0)
+    several = (types != "").to_numpy() & (types.map(types.value_counts()).to_numpy() > 2)
+    by_type = np.zeros(len(table))
+    if several.any():
+        anything = {name: (1e-4, 1e4) for name in types.unique()}
+        by_type = np.where(several, _compare(values, slip.factor, types, anything) / 2, 0.0)
     return ratio + by_type + np.where(at_slip, 3.0, 0.0) - np.where(at_value, 2.0, 0.0)
 
 
@@ -203,19 +215,34 @@ def _weigh_transformers(twin: GridTwin, data: PlausibleData) -> Iterator[pd.Data
     vk, vkr = numbers_of(table, "vk_percent"), numbers_of(table, "vkr_percent")
     slip = Slip("trafo", "vk_percent/vkr_percent", 1.0, "vk and vkr swapped", 0.0)
     odds = np.where((vkr > vk) & (vkr > 0), IMPOSSIBLE_ODDS, -99.0)
-    why = [f"vkr {r:g} % is above vk {k:g} %, the real part above the whole" for k, r in zip(vk, vkr)]
-    yield _rows("trafo", slip, table, vkr, odds, expected="vkr below vk", why=why)
+    k, r = vk.to_numpy(), vkr.to_numpy()
+    yield _rows(
+        table,
+        slip,
+        vkr,
+        odds,
+        lambda row: "vkr below vk",
+        lambda row: f"hold vkr {r[row]:g} % above vk {k[row]:g} %, a part above the whole",
+    )
+    yield _weigh_sides(twin, table)
+
+
+def _weigh_sides(twin: GridTwin, table: pd.DataFrame) -> pd.DataFrame:
+    """Windings against the nominal voltages of their buses, as they stand and the other way round."""
     hv, lv = _voltage_at(twin, table["hv_bus"]), _voltage_at(twin, table["lv_bus"])
-    vn_hv, vn_lv = numbers_of(table, "vn_hv_kv"), numbers_of(table, "vn_lv_kv")
+    vn_hv, vn_lv = numbers_of(table, "vn_hv_kv").to_numpy(), numbers_of(table, "vn_lv_kv").to_numpy()
     given = np.abs(np.log10(vn_hv / hv)) + np.abs(np.log10(vn_lv / lv))
     swapped = np.abs(np.log10(vn_hv / lv)) + np.abs(np.log10(vn_lv / hv))
-    slip = Slip("trafo", "hv_bus/lv_bus", 1.0, "sides swapped", 0.0)
-    odds = np.nan_to_num(np.clip(ODDS_PER_DECADE * (given - swapped).to_numpy() - 1.0, -99.0, LARGEST_TERM), nan=-99.0)
+    odds = np.minimum(ODDS_PER_DECADE * (given - swapped) - 1.0, LARGEST_TERM)
     odds = np.where(swapped < given, odds, -99.0)
-    why = [
-        f"windings of {a:g} and {b:g} kV at buses of {c:g} and {d:g} kV" for a, b, c, d in zip(vn_hv, vn_lv, hv, lv)
-    ]
-    yield _rows("trafo", slip, table, table["hv_bus"], odds, expected=[f"hv_bus of about {v:g} kV" for v in vn_hv], why=why)
+    return _rows(
+        table,
+        Slip("trafo", "hv_bus/lv_bus", 1.0, "sides swapped", 0.0),
+        table["hv_bus"],
+        odds,
+        lambda row: f"hv_bus of about {vn_hv[row]:g} kV",
+        lambda row: f"put windings of {vn_hv[row]:g} and {vn_lv[row]:g} kV at buses of {hv[row]:g} and {lv[row]:g} kV",
+    )
 
 
 # Assets -----------------------------------------------------------------------------------------
@@ -225,8 +252,10 @@ def _weigh_assets(twin: GridTwin, powers: pd.DataFrame, data: PlausibleData) -> 
     """Powers of the step against their peers, a usual line, the rating and the network's own table."""
     assets = twin.assets.join(powers)
     vn_kv = twin.buses["vn_kv"].reindex(assets["bus"]).to_numpy()
-    assets["level"], assets["s_mva"] = data.levels_of(vn_kv), np.hypot(assets["p_mw"], assets["q_mvar"])
-    assets["line_mva"] = np.sqrt(3) * vn_kv * assets["level"].map(_usual_lines(twin, data))
+    assets["level"], assets["size_mw"] = data.levels_of(vn_kv), assets["p_mw"].abs()
+    line_mva = np.sqrt(3) * vn_kv * assets["level"].map(_usual_lines(twin, data)).to_numpy()
+    at_bus = twin.buses["index"].reindex(assets["bus"]).map(_transformers_at(twin)).fillna(0.0)
+    assets["built_mva"] = np.fmax(line_mva, at_bus.to_numpy())
     for element in ASSET_ELEMENTS:
         rows = assets[(assets["element"] == element) & _serves(twin, assets)]
         if len(rows):
@@ -235,34 +264,47 @@ def _weigh_assets(twin: GridTwin, powers: pd.DataFrame, data: PlausibleData) -> 
 
 def _weigh_kind(twin: GridTwin, element: str, rows: pd.DataFrame, data: PlausibleData) -> Iterator[pd.DataFrame]:
     table = twin.net[element].loc[rows["index"]]
-    fields = {level: data.range_of(f"{element}.s_mva", level) for level in rows["level"].unique()}
+    fields = {level: data.range_of(f"{element}.p_mw", level) for level in rows["level"].unique()}
     everywhere = pd.Series("all", index=rows.index)
     rated = numbers_of(table, "sn_mva").set_axis(rows.index)
     own = (numbers_of(table, "p_mw") * numbers_of(table, "scaling").fillna(1.0)).abs().set_axis(rows.index)
-    peers = rows["s_mva"].groupby(rows["level"]).transform("median")
     for parameter, factor, name, prior in ASSET_SLIPS:
-        odds = prior + _compare(rows["s_mva"], factor, rows["level"], fields)
+        odds = prior + _compare(rows["size_mw"], factor, rows["level"], fields)
         for level, at_level in rows.groupby("level"):
-            field = data.range_of("ratio.power_to_line", str(level))
+            field = data.range_of("ratio.power_to_bus", str(level))
             places = (rows["level"] == level).to_numpy()
-            odds[places] += _field_only(at_level["s_mva"] / at_level["line_mva"], factor, field)
-        odds += _field_only(rows["s_mva"] / rated, factor, data.range_of("ratio.power_to_rated", ""))
-        odds += _field_only(rows["p_mw"].abs() / own, factor, data.range_of("ratio.power_to_rated", ""))
-        odds = np.where(rows["s_mva"] > 0, odds, -99.0)
-        why = [
-            f"{s:.4g} MVA where the median of its peers is {m:.4g} MVA and a usual line carries {c:.3g} MVA"
-            for s, m, c in zip(rows["s_mva"], peers, rows["line_mva"])
-        ]
-        expected = [_range_text(fields[level]) for level in rows["level"]]
+            odds[places] += _field_only(at_level["size_mw"] / at_level["built_mva"], factor, field)
+        if factor > 1:  # A small share of the rating is what every asset has at some hour.
+            odds += _field_only(rows["size_mw"] / rated, factor, data.range_of("ratio.power_to_rated", ""))
+        odds += _field_only(rows["p_mw"].abs() / own, factor, data.range_of("ratio.power_to_table", ""))
+        odds = np.where(rows["size_mw"] > 0, odds, -99.0)
         slip = Slip(element, parameter, factor, name, prior)
-        yield _rows(element, slip, table, rows["p_mw"], odds, expected=expected, why=why)
+        yield _rows(table, slip, rows["p_mw"], odds, *_texts_of_powers(rows, fields))
     ratio = (rows["q_mvar"] / rows["p_mw"].where(rows["p_mw"] != 0)).abs()
     field = data.range_of("ratio.reactive_to_active", "")
-    odds = -1.5 + _compare(ratio, 1000.0, everywhere, {"all": field})
-    odds = np.where(ratio.gt(field[1]), odds, -99.0)
-    why = [f"q is {r:.4g} times p" for r in ratio]
+    odds = np.where(ratio.gt(field[1]), -1.5 + _compare(ratio, 1000.0, everywhere, {"all": field}), -99.0)
     slip = Slip(element, "q_mvar", 1000.0, "kvar instead of Mvar", -1.5)
-    yield _rows(element, slip, table, rows["q_mvar"], odds, expected=f"|q/p| of {_range_text(field)}", why=why)
+    shares = ratio.to_numpy()
+    yield _rows(
+        table,
+        slip,
+        rows["q_mvar"],
+        odds,
+        lambda row: f"|q/p| of {_range_text(field)}",
+        lambda row: f"is {shares[row]:.4g} times p",
+    )
+
+
+def _texts_of_powers(rows: pd.DataFrame, fields: dict[str, Range]) -> tuple[Text, Text]:
+    usual = rows["size_mw"].groupby(rows["level"]).median()
+    level, size_mw, built_mva = (rows[name].to_numpy() for name in ("level", "size_mw", "built_mva"))
+    return (
+        lambda row: _range_text(fields[level[row]]),
+        lambda row: (
+            f"gives {size_mw[row]:.4g} MW where the median of its peers is {usual[level[row]]:.4g} MW"
+            f" and such a bus is built for about {built_mva[row]:.3g} MVA"
+        ),
+    )
 
 
 def _field_only(ratio: pd.Series, factor: float, field: Range) -> Floats:
@@ -285,6 +327,15 @@ def _usual_lines(twin: GridTwin, data: PlausibleData) -> dict[str, float]:
         if low <= i_ka <= high:
             usual[str(level)] = float(i_ka)
     return usual
+
+
+def _transformers_at(twin: GridTwin) -> dict[int, float]:
+    """Rated power of all transformers at each bus that has any. [MVA]"""
+    table = _in_service(twin.net["trafo"])
+    rated = numbers_of(table, "sn_mva") * numbers_of(table, "parallel").fillna(1.0)
+    ends = pd.concat([rated.set_axis(table[side].to_numpy()) for side in ("hv_bus", "lv_bus")])
+    totals = ends.groupby(level=0).sum()
+    return dict(zip(totals.index.to_list(), totals.to_list(), strict=True))
 
 
 def _serves(twin: GridTwin, assets: pd.DataFrame) -> NDArray[np.bool_]:

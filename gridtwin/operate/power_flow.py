@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gridtwin.data.profiles import Profiles
+from gridtwin.data.profiles import Profiles, ShapedProfiles, mean_p_mw
 from gridtwin.errors import ConvergenceError, DataError, Finding
 from gridtwin.grid.compile import compile_injections, compile_network, find_assets_in_service, find_bus_of_assets
 from gridtwin.grid.twin import GridTwin
@@ -22,6 +22,7 @@ from gridtwin.kernels.results import Outputs
 from gridtwin.nomenclature import attrs_of
 
 PowerFlow: TypeAlias = xr.Dataset
+T = TypeVar("T")
 
 TOLERANCE_PU = 1e-9
 """Distance from the solution at which a voltage has converged. [pu]"""
@@ -43,7 +44,7 @@ ALWAYS = ("mismatch_mva", "worst_bus", "status", "iterations", "newton_iteration
 
 def run_power_flow(
     twin: GridTwin,
-    profiles: Profiles,
+    profiles: Profiles | ShapedProfiles,
     *,
     outputs: Sequence[str] = DEFAULT_OUTPUTS,
     enforce_q_limits: bool = False,
@@ -55,7 +56,7 @@ def run_power_flow(
     ----------
     twin : GridTwin
         Its arrays are compiled at the first call and kept.
-    profiles : Profiles
+    profiles : Profiles or ShapedProfiles
         Power of exactly the assets of the twin, with or without dim `path`,
         consumption positive. Of a `gen`, which holds its voltage, only `p_mw` counts.
     outputs : sequence of str
@@ -91,9 +92,7 @@ def run_power_flow(
     """
     _check_outputs(outputs)
     network, injections = compile_network(twin), compile_injections(twin, profiles)
-    results = solve_all_steps(
-        network, injections, outputs=outputs, enforce_q_limits=enforce_q_limits, threads=threads
-    )
+    results = solve_all_steps(network, injections, outputs=outputs, enforce_q_limits=enforce_q_limits, threads=threads)
     _check_any_solved(results.status)
     return label_power_flow(twin, profiles, results)
 
@@ -118,28 +117,31 @@ def solve_all_steps(
     """
     steps = len(injections.p_mw)
     results = _allocate_outputs(network, steps, outputs)
-    order = _order_steps(network, injections)
+    order = order_steps(network, injections)
 
     def solve_part(part: Ints) -> None:
         solve_steps(network, injections, part, TOLERANCE_PU, TOLERANCE_MVA, enforce_q_limits, results, width)
 
-    share_steps(solve_part, order, len(width), threads)
+    share_steps(solve_part, order, len(width), count_threads(threads))
     return results
 
 
-def share_steps(work: Callable[[Ints], None], order: Ints, width: int, threads: int | None) -> None:
-    """Call `work` with whole blocks of steps, on several threads where there are enough."""
+def share_steps(work: Callable[[Ints], T], order: Ints, width: int, threads: int) -> list[T]:
+    """What `work` makes of every part of the steps; parts are whole blocks and do not depend on threads."""
     size = BLOCKS_PER_PART * width
-    parts = [order[first : first + size] for first in range(0, len(order), size)]
-    threads = min(threads or os.cpu_count() or 1, len(parts))
-    if threads <= 1:
-        work(order)
-        return
+    parts = [order[first : first + size] for first in range(0, max(len(order), 1), size)]
+    if threads == 1 or len(parts) == 1:
+        return [work(part) for part in parts]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+        return list(pool.map(work, parts))
 
 
-def _order_steps(network: NetworkArrays, injections: Injections) -> Ints:
+def count_threads(threads: int | None) -> int:
+    """As many as asked for, else one per core."""
+    return threads or os.cpu_count() or 1
+
+
+def order_steps(network: NetworkArrays, injections: Injections) -> Ints:
     """In which order steps are solved: in large networks steps of similar total power beside each other."""
     steps = len(injections.p_mw)
     if len(network.loads.kind) < LARGE:
@@ -152,14 +154,16 @@ def _allocate_outputs(network: NetworkArrays, steps: int, wanted: Sequence[str])
     buses, branches = len(network.out_bus), len(network.branches.start) - 1
     counts = {name: buses for name in BUS_OUTPUTS} | {name: branches for name in BRANCH_OUTPUTS}
     counts |= {"loading_by_power_percent": branches, "q_held_mvar": len(network.generators.bus)}
-    tables = {name: np.empty((steps, count) if name in wanted else (0, count)) for name, count in counts.items()}
+    tables: dict[str, Any] = {
+        name: np.empty((steps, count) if name in wanted else (0, count)) for name, count in counts.items()
+    }
     slack = any(name in wanted for name in STEP_OUTPUTS)
     tables |= {name: np.empty(steps if slack else 0) for name in STEP_OUTPUTS} | {"mismatch_mva": np.empty(steps)}
-    counters = {name: np.empty(steps, dtype=np.int64) for name in ALWAYS[1:]}
+    counters: dict[str, Any] = {name: np.empty(steps, dtype=np.int64) for name in ALWAYS[1:]}
     return Outputs(**tables, **counters)
 
 
-def label_power_flow(twin: GridTwin, profiles: Profiles, results: Outputs) -> PowerFlow:
+def label_power_flow(twin: GridTwin, profiles: Profiles | ShapedProfiles, results: Outputs) -> PowerFlow:
     """Kernel outputs as a Dataset with the operator's names."""
     paths = profiles["path"].to_numpy() if "path" in profiles.dims else np.zeros(1, dtype=np.int64)
     shape = (len(paths), profiles.sizes["time"])
@@ -189,7 +193,7 @@ def _name_worst_buses(twin: GridTwin, results: Outputs) -> NDArray[np.str_]:
 
 
 def _names_of(twin: GridTwin, buses: Ints) -> NDArray[np.str_]:
-    """Operator's name of buses in elimination order; of joined buses the first, of inner ones without a name a number."""
+    """Operator's name of buses in elimination order: of joined buses the first, of inner ones a number."""
     network = compile_network(twin)
     names = np.array([f"inner bus {bus}" for bus in range(len(network.loads.kind))], dtype=object)
     supplied = network.out_bus >= 0
@@ -241,16 +245,16 @@ def _side_coords(twin: GridTwin) -> dict[str, tuple[str, np.ndarray]]:
     }
 
 
-def _kept_attrs(profiles: Profiles) -> dict[str, object]:
+def _kept_attrs(profiles: Profiles | ShapedProfiles) -> dict[str, object]:
     return {name: profiles.attrs[name] for name in ("step", "zone") if name in profiles.attrs}
 
 
-def _unsupplied(twin: GridTwin, profiles: Profiles) -> dict[str, object]:
+def _unsupplied(twin: GridTwin, profiles: Profiles | ShapedProfiles) -> dict[str, object]:
     """Buses without supply, the assets that are in service there and their mean consumption."""
     network = compile_network(twin)
     dark = find_assets_in_service(twin) & (find_bus_of_assets(twin, network.out_bus) < 0)
     assets = twin.assets.index[dark].to_list()
-    power = profiles["p_mw"].sel(asset=assets).sum("asset").mean() if assets else 0.0
+    power = mean_p_mw(profiles).loc[assets].sum()
     return {
         "unsupplied_buses": twin.buses.index[network.out_bus < 0].to_list(),
         "unsupplied_assets": assets,

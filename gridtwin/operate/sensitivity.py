@@ -48,8 +48,8 @@ def run_sensitivities(twin: GridTwin, profiles: Profiles, buses: Sequence[str]) 
     -------
     Sensitivities
         `vm_pu_per_mw, vm_pu_per_mvar` (path, time, bus, at_bus) [pu/MW], [pu/Mvar];
-        `i_ka_per_mw, i_ka_per_mvar` (path, time, branch, at_bus) [kA/MW], [kA/Mvar], of the
-        terminal with the larger current; `p_branch_mw_per_mw, p_branch_mw_per_mvar`
+        `i_ka_per_mw, i_ka_per_mvar` (path, time, branch, at_bus) [kA/MW], [kA/Mvar], at the
+        more loaded end; `p_branch_mw_per_mw, p_branch_mw_per_mvar`
         (path, time, branch, at_bus) [MW/MW], [MW/Mvar], into the from or hv side. Derivatives by
         consumption, so that those of voltages are negative as a rule. NaN at operating
         points without solution and at buses without supply; a change at a bus without
@@ -84,7 +84,8 @@ def run_sensitivities(twin: GridTwin, profiles: Profiles, buses: Sequence[str]) 
         ):
             dims = ("path", "time", label, "at_bus")
             # Kernels count injection, everything with a label counts consumption.
-            variables[f"{name}_per_{unit}"] = (dims, -values.reshape(*shape, -1, len(at)), attrs_of(f"{name}_per_{unit}"))
+            consumed = -values.reshape(*shape, -1, len(at))
+            variables[f"{name}_per_{unit}"] = (dims, consumed, attrs_of(f"{name}_per_{unit}"))
     coords = {
         "path": paths,
         "time": profiles["time"].to_numpy(),
@@ -97,8 +98,8 @@ def run_sensitivities(twin: GridTwin, profiles: Profiles, buses: Sequence[str]) 
 
 def _solve_slopes(network: NetworkArrays, injections: Injections, at: Ints, *, reactive: bool) -> Slopes:
     steps, buses, branches = len(injections.p_mw), len(network.out_bus), len(network.branches.start) - 1
-    tables = [np.empty((steps * rows, len(at))) for rows in (buses, branches, branches)]
-    slopes = Slopes(*tables, np.empty(steps, dtype=np.int64))
+    vm_pu, i_ka, p_branch_mw = (np.empty((steps * rows, len(at))) for rows in (buses, branches, branches))
+    slopes = Slopes(vm_pu, i_ka, p_branch_mw, np.empty(steps, dtype=np.int64))
     solve_slopes(network, injections, at, reactive, TOLERANCE_PU, TOLERANCE_MVA, slopes, LANES_16)
     return slopes
 

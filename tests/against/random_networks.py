@@ -12,6 +12,7 @@ import functools
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,10 +172,7 @@ def _prototype() -> pp.pandapowerNet:
     a, b, c = (pp.create_bus(net, 20.0) for _ in range(3))
     pp.create_ext_grid(net, a)
     pp.create_line_from_parameters(net, a, b, 1.0, 1.0, 1.0, 1.0, 1.0)
-    pp.create_transformer_from_parameters(
-        *(net, a, b), **dict.fromkeys(["sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "vkr_percent"], 1.0),
-        **{"pfe_kw": 0.0, "i0_percent": 0.0, "tap_side": "hv", "tap_changer_type": "Ratio"},
-    )  # fmt: skip
+    pp.create_transformer_from_parameters(net, a, b, *[1.0] * 7)
     pp.create_transformer3w_from_parameters(net, a, b, c, *[1.0] * 14)
     pp.create_impedance(net, a, b, 1.0, 1.0, 1.0, gt_pu=0.0, bt_pu=0.0)
     pp.create_switch(net, a, b, et="b")
@@ -190,7 +188,6 @@ def _prototype() -> pp.pandapowerNet:
     pp.create_gen(net, a, 1.0, min_q_mvar=-1.0, max_q_mvar=1.0)
     net.gen.loc[:, ["min_q_mvar", "max_q_mvar"]] = np.nan
     pp.create_dcline(net, a, b, 1.0, 0.0, 0.0, 1.0, 1.0)
-    net.trafo.loc[:, ["tap_side", "tap_changer_type"]] = None
     return net
 
 
@@ -210,7 +207,7 @@ def _draw_frame(rng: np.random.Generator) -> Draft:
         for k, bus in enumerate(levels[vn_kv][1:]):
             _draw_line(draft, rng, levels[vn_kv][rng.integers(k + 1)], bus)
         _draw_loads(draft, rng, levels[vn_kv])
-    for upper, lower in zip(chain, chain[1:], strict=False):
+    for upper, lower in pairwise(chain):
         shift = float(rng.choice([0.0, 150.0, 330.0]))
         draft.va_degree[lower] = draft.va_degree[upper] - shift
         _draw_trafo(draft, rng, _pick(rng, levels[upper]), levels[lower][0], shift)
@@ -330,7 +327,8 @@ def add_parallel_trafos(draft: Draft, rng: np.random.Generator) -> None:
 @feature
 def add_leakage_ratios(draft: Draft, rng: np.random.Generator) -> None:
     for trafo in draft.rows("trafo").values():
-        trafo.update(leakage_resistance_ratio_hv=rng.uniform(0.2, 0.8), leakage_reactance_ratio_hv=rng.uniform(0.2, 0.8))
+        for part in ("resistance", "reactance"):
+            trafo[f"leakage_{part}_ratio_hv"] = rng.uniform(0.2, 0.8)
 
 
 @feature

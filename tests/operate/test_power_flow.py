@@ -109,7 +109,8 @@ def test_pandapower_scaling_is_not_applied_again(twin) -> None:
     net.load["scaling"] = 0.1
     scaled = run_power_flow(build_twin(net, rules=FlatRules()), profiles_of(twin, near_house=0.02))
     plain = run_power_flow(twin, profiles_of(twin, near_house=0.02))
-    np.testing.assert_array_equal(scaled["vm_pu"], plain["vm_pu"])
+    # The tables only decide where iterations start: both end within 1e-9 pu of the same solution.
+    np.testing.assert_allclose(scaled["vm_pu"], plain["vm_pu"], rtol=0, atol=1e-9)
 
 
 def test_a_gap_is_a_status_of_its_step_alone(twin) -> None:

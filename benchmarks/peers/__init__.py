@@ -1,0 +1,1 @@
+"""The fastest open power flow engines, each driven through its own interface on the same networks."""
