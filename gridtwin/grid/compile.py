@@ -6,6 +6,8 @@ point and factorised there.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -323,16 +325,40 @@ def _angles_of_shifts(model: InternalModel, position: Ints) -> Floats:
     return angle[:size]
 
 
-def _turn_to_power(network: NetworkArrays, start: NDArray[np.complex128], powers: Injections) -> NDArray[np.complex128]:
-    """The start with its angles turned by one step of the active power equations alone (a DC power flow). (n) [pu]"""
-    n = len(start)
-    y = _matrix_of(network.admittances)
-    voltage = np.append(start, network.slack_re + 1j * network.slack_im)
-    current = y @ voltage
-    lacking = _active_power(network, powers)[:n] - (voltage * current.conj()).real[:n]
-    slope = sparse.diags(voltage) @ (sparse.diags(current) - y @ sparse.diags(voltage)).conj()
-    turn = splu((1j * slope[:n, :n]).real.tocsc()).solve(lacking)
-    return np.asarray(start * np.exp(1j * turn))
+def _list_starts(
+    network: NetworkArrays, flat: NDArray[np.complex128], powers: Injections
+) -> Iterator[NDArray[np.complex128]]:
+    """Voltages from which the base point is sought, the likeliest first. (n) [pu]
+
+    Without held voltages those without injections. With them the angles of a DC power
+    flow: of reactances alone, as resistive networks turn too far by the true slope of
+    the active power and lead to another solution; then by the true slope, which is
+    better with series capacitors; then those of the phase shifters.
+    """
+    if len(network.generators.bus):
+        n = len(flat)
+        y = _matrix_of(network.admittances)
+        voltage = np.append(flat, network.slack_re + 1j * network.slack_im)
+        current = y @ voltage
+        lacking = _active_power(network, powers)[:n] - (voltage * current.conj()).real[:n]
+        slope = (1j * sparse.diags(voltage) @ (sparse.diags(current) - y @ sparse.diags(voltage)).conj()).real
+        for matrix in (_reactance_matrix(y, voltage), slope):
+            with contextlib.suppress(RuntimeError):  # singular where reactances cancel out: then the next one
+                yield flat * np.exp(1j * splu(sparse.csc_matrix(matrix)[:n, :n]).solve(lacking))
+    yield flat
+
+
+def _reactance_matrix(y: sparse.csr_matrix, voltage: NDArray[np.complex128]) -> sparse.csr_matrix:
+    """Active power by angle if every branch were a reactance. (bus, bus) [pu/rad]"""
+    rows, columns = y.nonzero()
+    across = rows != columns
+    rows, columns = rows[across], columns[across]
+    between = np.asarray(y[rows, columns]).ravel()
+    series = -between * np.exp(1j * np.angle(voltage[columns] * voltage[rows].conj()))
+    reactance = (1 / series).imag
+    carried = np.where(reactance != 0, 1 / np.where(reactance != 0, reactance, 1.0), 0.0)
+    matrix = sparse.coo_matrix((-carried, (rows, columns)), shape=y.shape).tocsr()
+    return matrix - sparse.diags(np.asarray(matrix.sum(axis=1)).ravel())
 
 
 def _active_power(network: NetworkArrays, powers: Injections) -> Floats:
@@ -361,10 +387,10 @@ def _linearise(network: NetworkArrays, shift: Floats, powers: Injections) -> Net
     for share in (1.0, 0.5, 0.25, 0.0):
         factor = np.full(len(powers.p_factor), share)
         some = powers._replace(p_factor=factor, q_factor=factor)
-        start = _turn_to_power(network, flat, some) if len(network.generators.bus) else flat
-        found = _linearise_at(network, start, some, solve=True)
-        if found is not None:
-            return found
+        for start in _list_starts(network, flat, some):
+            found = _linearise_at(network, start, some, solve=True)
+            if found is not None:
+                return found
     nothing = np.zeros(len(powers.p_factor))
     kept = _linearise_at(network, flat, powers._replace(p_factor=nothing, q_factor=nothing), solve=False)
     assert kept is not None  # without a search for a solution there is always a result

@@ -130,6 +130,8 @@ def _build_internal_model(net: pandapowerNet) -> dict[str, Any]:
             return _pd2ppc(net)[1]  # type: ignore[no-any-return]
         except (UserWarning, ValueError) as error:  # pandapower raises warnings where it means errors
             raise NetworkError(f"pandapower cannot build its model of the network: {error}") from error
+        except FloatingPointError as error:
+            raise NetworkError([_impossible_winding(net)]) from error
 
 
 def _copy_without_power(net: pandapowerNet) -> pandapowerNet:
@@ -147,6 +149,24 @@ def _copy_without_power(net: pandapowerNet) -> pandapowerNet:
     copy["gen"]["p_mw"] = 0.0
     copy["user_pf_options"] = {}
     return copy
+
+
+def _impossible_winding(net: pandapowerNet) -> Finding:
+    """pandapower takes the square root of vk² - vkr²."""
+    wrong = net.trafo.index[net.trafo["vkr_percent"] > net.trafo["vk_percent"]]
+    sides = ("hv", "mv", "lv")
+    winding = net.trafo3w
+    too_high = [winding[f"vkr_{side}_percent"] > winding[f"vk_{side}_percent"] for side in sides]
+    names = [f"trafo {index}" for index in wrong[:5]]
+    names += [f"trafo3w {index}" for index in winding.index[np.logical_or.reduce(too_high)][:5]]
+    return Finding(
+        "a transformer has no short-circuit reactance",
+        where=", ".join(names) or "trafo or trafo3w",
+        expected="vkr_percent below vk_percent, ratings above 0",
+        do="Check whether the two columns are swapped.",
+        severity="error",
+        code="GT-N18",
+    )
 
 
 def _zero_impedance(net: pandapowerNet) -> Finding:
