@@ -33,6 +33,7 @@ _HOMES = {
     "read_rules": "data.rules",
     "read_run": "report.run_folder",
     "read_scenario": "scenario_file",
+    "read_simbench_shapes": "grid.simbench",
     "read_weather": "data.series_file",
     "run_balancing": "operate.balancing",
     "run_power_flow": "operate.power_flow",

@@ -152,7 +152,7 @@ def _copy_without_power(net: pandapowerNet) -> pandapowerNet:
 
 
 def _impossible_winding(net: pandapowerNet) -> Finding:
-    """pandapower takes the square root of vk² - vkr²."""
+    """The reactance is the root of vk² - vkr², so that vkr may not be the larger one."""
     wrong = net.trafo.index[net.trafo["vkr_percent"] > net.trafo["vk_percent"]]
     sides = ("hv", "mv", "lv")
     winding = net.trafo3w
