@@ -27,10 +27,10 @@ def why_not(case: PeerCase) -> str | None:
 
 
 class Ls2gSide:
-    """A lightsim2grid model with its series; `solve` runs all steps."""
+    """A lightsim2grid model with its series; without `warm` every step starts from the first one's solution."""
 
-    def __init__(self, case: PeerCase) -> None:
-        self.case = case
+    def __init__(self, case: PeerCase, *, warm: bool = True) -> None:
+        self.case, self.warm = case, warm
         self.grid = self._build()
         self._prepare_series()
         self._prepare_reading()
@@ -96,9 +96,7 @@ class Ls2gSide:
         if not np.allclose(first[trafo], second[trafo], rtol=1e-6, atol=1e-12):
             raise ValueError(f"{self.case.name}: lightsim2grid's transformers have equal shunts at both ends")
         line = ~trafo
-        grid.init_powerlines_full(
-            z.real[line], z.imag[line], first[line], second[line], ends[0][line], ends[1][line]
-        )
+        grid.init_powerlines_full(z.real[line], z.imag[line], first[line], second[line], ends[0][line], ends[1][line])
         grid.init_trafo(
             z.real[trafo],
             z.imag[trafo],
@@ -125,6 +123,7 @@ class Ls2gSide:
         grid.add_gen_slackbus(0, 1.0)
 
     def _prepare_series(self) -> None:
+        from lightsim2grid.injectionSweep import InjectionSweepCPP
         from lightsim2grid.timeSerie import TimeSeriesCPP
 
         case, model = self.case, self.case.model
@@ -136,7 +135,7 @@ class Ls2gSide:
         # Slack angles other than zero: lightsim2grid's own slack stands at zero, all angles are turned back.
         self.turn = model.slack_voltage[0] / abs(model.slack_voltage[0])
         self.start = self._start()
-        self.computer = TimeSeriesCPP(self.grid)
+        self.computer = (TimeSeriesCPP if self.warm else InjectionSweepCPP)(self.grid)
 
     def _start(self) -> Any:
         """Voltages of the first step: the series begins warm."""
@@ -173,7 +172,9 @@ class Ls2gSide:
         # The drawn-together slack stands for each of them: its voltage over the factor is their own.
         self.far_own, self.far_mutual = own * far, mutual / self.factor[chosen] * far
         self.far_ends = self.second[chosen], self.first[chosen]
-        self.bus_columns = as_columns(np.where(np.isin(case.bus_of_row, case.model.slack[1:]), case.model.slack[0], case.bus_of_row))
+        self.bus_columns = as_columns(
+            np.where(np.isin(case.bus_of_row, case.model.slack[1:]), case.model.slack[0], case.bus_of_row)
+        )
         self.slack_rows = [
             (np.flatnonzero(case.bus_of_row == bus), voltage)
             for bus, voltage in zip(case.model.slack[1:], case.model.slack_voltage[1:], strict=True)
@@ -200,3 +201,13 @@ def quiet(build: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return build()
+
+
+def build(case: PeerCase) -> Ls2gSide:
+    """Warm-started where that carries the whole series, else with one start for all steps."""
+    side: Ls2gSide = quiet(lambda: Ls2gSide(case))
+    try:
+        side.solve_voltages()
+    except RuntimeError:
+        side = quiet(lambda: Ls2gSide(case, warm=False))
+    return side

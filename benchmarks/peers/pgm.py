@@ -1,173 +1,200 @@
-"""power-grid-model: sequential batch calculation with columnar data in and out."""
+"""power-grid-model: its batch calculation, columnar in and out, sequential.
+
+PGM 1.12 has no component that holds a voltage behind a generator: cases with such
+buses are left out.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.case import Flows, Floats, Ints, PeerCase, UnsupportedCaseError, check_library
-from benchmarks.peers.internal_grid import InternalGrid, columns_of, read_internal_grid, spread_buses
+from benchmarks.peers.case import Ints, PeerCase, Solution, as_columns
 
 METHODS = ("iterative_current", "newton_raphson")
-F_HZ = 50.0
-STIFF_SK_VA = 1e20
-"""Short-circuit power of a source without impedance; its default of 10 GVA would move voltages by 1e-4 pu. [VA]"""
+TOLERANCE_PU = 1e-8
+FREQUENCY_HZ = 50.0
+SHORT_CIRCUIT_VA = 1e20
+"""Of the sources: PGM has no ideal one. [VA]"""
+MOST_ITERATIONS = 50
 
 
-class PowerGridModelPeer:
-    """Network and batch layout are made once; `run` is one batch calculation.
+def why_not(case: PeerCase) -> str | None:
+    """Why PGM cannot run the case, None where it can."""
+    if importlib.util.find_spec("power_grid_model") is None:
+        return "power-grid-model is not installed"
+    if len(case.model.held):
+        return "power-grid-model has no component that holds a voltage (PV buses)"
+    return None
 
-    Parameters
-    ----------
-    method : str
-        One of `METHODS`.
-    tolerance_pu : float, default 1e-8
-        Largest change of a voltage in the last iteration, the package's own default. [pu]
-    threads : int, default 1
-    """
 
-    def __init__(
-        self,
-        case: PeerCase,
-        *,
-        method: str = METHODS[0],
-        tolerance_pu: float = 1e-8,
-        threads: int = 1,
-        loadings: bool = True,
-    ) -> None:
-        check_library("power_grid_model")
-        grid = read_internal_grid(case)
-        if len(grid.held):
-            raise UnsupportedCaseError("power-grid-model 1.12 has no buses that hold their voltage")
-        self.name = f"power-grid-model, {method.replace('_', ' ')}"
-        self._grid, self._loadings = grid, loadings
-        self._options = {
-            "symmetric": True,
-            "error_tolerance": tolerance_pu,
-            "max_iterations": 100,
-            "calculation_method": method,
-            "threading": -1 if threads == 1 else threads,
+class PgmSide:
+    """A compiled PGM model with its batch; `solve` runs all steps."""
+
+    def __init__(self, case: PeerCase) -> None:
+        from power_grid_model import PowerGridModel
+
+        self.case = case
+        self.lines, self.others = _split_branches(case)
+        self.model = PowerGridModel(self._input(), system_frequency=FREQUENCY_HZ)
+        injected = case.bus_mva[:, case.loaded] * 1e6
+        self.update = {
+            "sym_gen": {
+                "p_specified": np.ascontiguousarray(injected.real),
+                "q_specified": np.ascontiguousarray(injected.imag),
+            }
         }
-        self._is_line = _find_lines(grid)
-        self._model, self._load_ids = _build_model(grid, self._is_line)
-        self._places = _find_places(grid, self._is_line)
+        self._prepare_reading()
 
-    def prepare(self, p_mw: Floats, q_mvar: Floats) -> dict[str, Any]:
-        """Update data in the package's layout; what a user of it would have at hand. [W], [var]"""
-        columns = {"p_specified": 1e6 * p_mw, "q_specified": 1e6 * q_mvar}
-        ids = np.broadcast_to(self._load_ids, p_mw.shape)
-        return {"sym_load": {"id": np.ascontiguousarray(ids), **columns}}
+    def solve(self, method: str) -> Solution:
+        """All steps, in the outputs that are compared."""
+        found = self.model.calculate_power_flow(
+            update_data=self.update,
+            symmetric=True,
+            error_tolerance=TOLERANCE_PU,
+            max_iterations=MOST_ITERATIONS,
+            calculation_method=method,
+            threading=-1,
+            output_component_types=self.wanted,
+        )
+        return self._read(found)
 
-    def solve(self, update: dict[str, Any]) -> Flows:
-        """The timed part: batch calculation and its outputs in common units."""
-        wanted: dict[str, list[str]] = {"node": ["u_pu", "u_angle"]}
-        if self._loadings:
-            wanted |= {"line": ["loading"], "generic_branch": ["i_from", "i_to"]}
-        found = self._model.calculate_power_flow(update_data=update, output_component_types=wanted, **self._options)
-        node = found["node"]
-        va_degree = np.rad2deg(node["u_angle"], out=node["u_angle"])
-        rows = self._grid.bus_of_row
-        loading = self._percent(found) if self._loadings else np.empty((len(va_degree), 0))
-        return Flows(spread_buses(node["u_pu"], rows), spread_buses(va_degree, rows), loading)
+    def _input(self) -> dict[str, Any]:
+        model, first = self.case.model, len(self.case.model.base_kv)
+        parts = {"node": _nodes(self.case), "line": _lines(self.case, self.lines)}
+        parts["generic_branch"] = _generic_branches(self.case, self.others)
+        parts["source"] = _sources(self.case)
+        parts["sym_gen"] = _injections(self.case)
+        parts["shunt"] = _shunts(self.case)
+        parts = {name: part for name, part in parts.items() if len(part)}
+        for name, part in parts.items():  # ids are unique over all components; nodes are their own
+            part["id"] = np.arange(len(part)) + (0 if name == "node" else first)
+            first += 0 if name == "node" else len(part)
+        assert len(parts["node"]) == len(model.base_kv)
+        return parts
 
-    def run(self, p_mw: Floats, q_mvar: Floats) -> Flows:
-        return self.solve(self.prepare(p_mw, q_mvar))
+    def _prepare_reading(self) -> None:
+        """Where the outputs belong, and by which factor."""
+        case = self.case
+        place = np.full(len(case.branch.first) + 1, -1)
+        place[self.lines] = np.arange(len(self.lines))
+        place[self.others] = np.arange(len(self.others))
+        is_line = np.append(np.isin(np.arange(len(case.branch.first)), self.lines), False)
+        row = case.branch_of_row
+        self.line_rows = np.flatnonzero((row >= 0) & is_line[row])
+        self.other_rows = np.flatnonzero((row >= 0) & ~is_line[row])
+        self.line_columns, self.other_columns = place[row[self.line_rows]], place[row[self.other_rows]]
+        ka = compile_ka(case)[self.other_rows]
+        self.other_percent = case.percent[self.other_rows] / ka / 1000  # PGM's currents are in A
+        self.bus_columns = as_columns(case.bus_of_row)
+        self.wanted: dict[str, list[str]] = {"node": ["u_pu", "u_angle"]}
+        if len(self.lines):
+            self.wanted["line"] = ["loading"]
+        if len(self.others):
+            self.wanted["generic_branch"] = ["i_from", "i_to"]
 
-    def _percent(self, found: dict[str, Any]) -> Floats:
-        steps = len(found["node"]["u_pu"])
-        loading = np.zeros((steps, len(self._grid.branch_of_row)))
-        lines, line_places, branches, branch_places, percent = self._places
-        if len(found["line"]["loading"].T):
-            loading[:, columns_of(lines)] = 100 * found["line"]["loading"][:, columns_of(line_places)]
-        if len(branches):
-            ends = [found["generic_branch"][name][:, branch_places] for name in ("i_from", "i_to")]
-            loading[:, columns_of(branches)] = np.maximum(ends[0] * percent[:, 0], ends[1] * percent[:, 1])
-        return loading
-
-
-def _find_lines(grid: InternalGrid) -> Ints:
-    """Whether a branch is a plain line: one voltage, no ratio, no conductance. (branch)"""
-    kv = grid.base_kv[grid.ends]
-    return (kv[:, 0] == kv[:, 1]) & (grid.ratio == 1) & (grid.shunt.real == 0)
-
-
-def _build_model(grid: InternalGrid, is_line: Ints) -> tuple[Any, Ints]:
-    """The model and the ids of its loads, one per element of the case."""
-    from power_grid_model import PowerGridModel
-
-    u_rated = 1e3 * grid.base_kv
-    parts = {
-        "node": {"u_rated": u_rated},
-        "line": _line_columns(grid, np.flatnonzero(is_line)),
-        "generic_branch": _branch_columns(grid, np.flatnonzero(~is_line)),
-        "source": _source_columns(grid),
-        "shunt": _shunt_columns(grid),
-        "sym_load": _load_columns(grid),
-    }
-    rows, first = {}, 0
-    for name, columns in parts.items():
-        rows[name] = _fill(name, first, columns)
-        first += len(rows[name])
-    data = {name: table for name, table in rows.items() if len(table)}
-    return PowerGridModel(data, system_frequency=F_HZ), rows["sym_load"]["id"].copy()
+    def _read(self, found: dict[str, Any]) -> Solution:
+        case, node = self.case, found["node"]
+        vm_pu, angle = node["u_pu"][:, self.bus_columns], node["u_angle"][:, self.bus_columns]
+        loading = np.zeros((case.steps, len(case.branch_of_row)))
+        if len(self.line_rows):
+            columns = as_columns(self.line_columns)
+            loading[:, _span(self.line_rows)] = 100 * found["line"]["loading"][:, columns]
+        if len(self.other_rows):
+            currents = [found["generic_branch"][side][:, self.other_columns] for side in ("i_from", "i_to")]
+            ends = [current * percent for current, percent in zip(currents, self.other_percent.T, strict=True)]
+            loading[:, _span(self.other_rows)] = np.maximum(*ends)
+        return Solution(vm_pu, np.rad2deg(angle), loading)
 
 
-def _fill(name: str, first_id: int, columns: dict[str, Any]) -> Any:
+def _span(index: Ints) -> Ints | slice:
+    """A slice where the columns lie side by side."""
+    beside = len(index) > 0 and np.array_equal(index, np.arange(index[0], index[0] + len(index)))
+    return slice(int(index[0]), int(index[-1]) + 1) if beside else index
+
+
+def compile_ka(case: PeerCase) -> np.ndarray:
+    """Current of 1 pu at both ends of each branch of the twin. (branch, 2) [kA]"""
+    from gridtwin.grid.compile import compile_network
+
+    return compile_network(case.twin).branches.ka.reshape(-1, 2)
+
+
+def _split_branches(case: PeerCase) -> tuple[Ints, Ints]:
+    """Internal branches that PGM's line can be, and the others: a line has equal shunts and no ratio."""
+    branch, kv = case.branch, case.model.base_kv
+    charged = (branch.shunt_first.imag != 0) | (branch.shunt_first.real == 0)
+    plain = (branch.ratio == 1) & (branch.shift == 0) & (kv[branch.first] == kv[branch.second]) & charged
+    return np.flatnonzero(plain), np.flatnonzero(~plain)
+
+
+def _array(component: str, count: int) -> Any:
     from power_grid_model import initialize_array
 
-    table = initialize_array("input", name, len(next(iter(columns.values()))))
-    table["id"] = first_id + np.arange(len(table))
-    for column, values in columns.items():
-        table[column] = values
-    return table
+    return initialize_array("input", component, count)
 
 
-def _ends(grid: InternalGrid, some: Ints) -> dict[str, Any]:
-    ends = {"from_node": grid.ends[some, 0], "to_node": grid.ends[some, 1]}
-    return ends | {"from_status": np.ones(len(some)), "to_status": np.ones(len(some))}
+def _nodes(case: PeerCase) -> Any:
+    nodes = _array("node", len(case.model.base_kv))
+    nodes["u_rated"] = 1000 * case.model.base_kv
+    return nodes
 
 
-def _line_columns(grid: InternalGrid, some: Ints) -> dict[str, Any]:
-    ohm = grid.base_kv[grid.ends[some, 1]] ** 2 / grid.base_mva
-    z, c1 = grid.series[some] * ohm, grid.shunt[some].imag / ohm / (2 * np.pi * F_HZ)
-    rated = np.ones(len(grid.ends))
-    on = grid.branch_of_row >= 0
-    rated[grid.branch_of_row[on]] = 1e3 * grid.rated_ka[on, 0]
-    return _ends(grid, some) | {"r1": z.real, "x1": z.imag, "c1": c1, "tan1": np.zeros(len(some)), "i_n": rated[some]}
+def _ohm(case: PeerCase, chosen: Ints) -> np.ndarray:
+    """Impedance of 1 pu at the second end. [ohm]"""
+    return case.model.base_kv[case.branch.second[chosen]] ** 2 / case.model.base_mva
 
 
-def _branch_columns(grid: InternalGrid, some: Ints) -> dict[str, Any]:
-    """Impedances in ohm of the to side; k and theta stand at the from side."""
-    ohm = grid.base_kv[grid.ends[some, 1]] ** 2 / grid.base_mva
-    z, y = grid.series[some] * ohm, grid.shunt[some] / ohm
-    columns = {"r1": z.real, "x1": z.imag, "g1": y.real, "b1": y.imag}
-    columns |= {"k": np.abs(grid.ratio[some]), "theta": np.angle(grid.ratio[some])}
-    return _ends(grid, some) | columns | {"sn": np.full(len(some), 1e6 * grid.base_mva)}
+def _ends(case: PeerCase, chosen: Ints, part: Any) -> Any:
+    part["from_node"], part["to_node"] = case.branch.first[chosen], case.branch.second[chosen]
+    part["from_status"] = part["to_status"] = 1
+    return part
 
 
-def _source_columns(grid: InternalGrid) -> dict[str, Any]:
-    some = len(grid.slack)
-    voltage = {"u_ref": np.abs(grid.slack_voltage), "u_ref_angle": np.angle(grid.slack_voltage)}
-    return {"node": grid.slack, "status": np.ones(some), **voltage, "sk": np.full(some, STIFF_SK_VA)}
+def _lines(case: PeerCase, chosen: Ints) -> Any:
+    lines, ohm, branch = _ends(case, chosen, _array("line", len(chosen))), _ohm(case, chosen), case.branch
+    shunt = (branch.shunt_first[chosen] + branch.shunt_second[chosen]) / ohm
+    lines["r1"], lines["x1"] = branch.impedance[chosen].real * ohm, branch.impedance[chosen].imag * ohm
+    lines["c1"] = shunt.imag / (2 * np.pi * FREQUENCY_HZ)
+    lines["tan1"] = np.divide(shunt.real, shunt.imag, out=np.zeros(len(chosen)), where=shunt.imag != 0)
+    rated_a = np.full(len(branch.first) + 1, 1.0)
+    rated_a[case.branch_of_row] = 1e5 * (compile_ka(case) / case.percent)[:, 0]
+    lines["i_n"] = np.nan_to_num(rated_a[chosen], nan=1.0)
+    return lines
 
 
-def _shunt_columns(grid: InternalGrid) -> dict[str, Any]:
-    some = np.flatnonzero(grid.shunt_mva)
-    y = grid.shunt_mva[some].conj() / grid.base_kv[some] ** 2
-    return {"node": some, "status": np.ones(len(some)), "g1": y.real, "b1": y.imag}
+def _generic_branches(case: PeerCase, chosen: Ints) -> Any:
+    part, ohm, branch = _ends(case, chosen, _array("generic_branch", len(chosen))), _ohm(case, chosen), case.branch
+    shunt = (branch.shunt_first[chosen] + branch.shunt_second[chosen]) / ohm
+    part["r1"], part["x1"] = branch.impedance[chosen].real * ohm, branch.impedance[chosen].imag * ohm
+    part["g1"], part["b1"] = shunt.real, shunt.imag
+    part["k"], part["theta"], part["sn"] = branch.ratio[chosen], branch.shift[chosen], 1e6
+    return part
 
 
-def _load_columns(grid: InternalGrid) -> dict[str, Any]:
-    zero = np.zeros(len(grid.bus_of_element))
-    return {"node": grid.bus_of_element, "status": zero + 1, "type": zero, "p_specified": zero, "q_specified": zero}
+def _sources(case: PeerCase) -> Any:
+    part = _array("source", len(case.model.slack))
+    part["node"], part["status"] = case.model.slack, 1
+    part["u_ref"], part["u_ref_angle"] = np.abs(case.model.slack_voltage), np.angle(case.model.slack_voltage)
+    part["sk"] = SHORT_CIRCUIT_VA
+    return part
 
 
-def _find_places(grid: InternalGrid, is_line: Ints) -> tuple[Ints, Ints, Ints, Ints, Floats]:
-    """Rows of the case that are lines and their places among them; the same of the others, and their % at 1 A."""
-    place = np.where(is_line, np.cumsum(is_line), np.cumsum(~is_line)) - 1
-    rows = np.flatnonzero(grid.branch_of_row >= 0)
-    line = is_line[grid.branch_of_row[rows]]
-    lines, others = rows[line], rows[~line]
-    line_places, other_places = place[grid.branch_of_row[lines]], place[grid.branch_of_row[others]]
-    return lines, line_places, others, other_places, 0.1 / grid.rated_ka[others]
+def _injections(case: PeerCase) -> Any:
+    from power_grid_model import LoadGenType
+
+    part = _array("sym_gen", len(case.loaded))
+    part["node"], part["status"], part["type"] = case.loaded, 1, LoadGenType.const_power
+    part["p_specified"] = part["q_specified"] = 0.0
+    return part
+
+
+def _shunts(case: PeerCase) -> Any:
+    bus = np.flatnonzero(case.shunt)
+    part = _array("shunt", len(bus))
+    siemens = case.shunt[bus] * case.model.base_mva / case.model.base_kv[bus] ** 2
+    part["node"], part["status"] = bus, 1
+    part["g1"], part["b1"] = siemens.real, siemens.imag
+    return part

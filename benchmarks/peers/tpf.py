@@ -103,7 +103,12 @@ def _empty_grid(count: int) -> Any:
         _silence_progress()
         grid_tensor = importlib.import_module("tensorpowerflow.grid").GridTensor
         return grid_tensor(
-            node_file_path="", lines_file_path="", from_file=False, nodes_frame=nodes, lines_frame=lines, v_base=1.0,
+            node_file_path="",
+            lines_file_path="",
+            from_file=False,
+            nodes_frame=nodes,
+            lines_frame=lines,
+            v_base=1.0,
             numba=False,
         )
 

@@ -147,12 +147,6 @@ def test_an_unknown_kind_is_an_error(net) -> None:
 
 
 REFUSED = {
-    "gen": lambda net: pp.create_gen(net, 1, 0.01),
-    "xward": lambda net: pp.create_xward(net, 1, 0, 0, 0, 0, 0.1, 0.1, 1.0),
-    "dcline": lambda net: pp.create_dcline(net, 1, 2, 0.01, 1, 0, 1, 1),
-    "motor": lambda net: pp.create_motor(net, 1, 0.01, 0.9),
-    "asymmetric_load": lambda net: pp.create_asymmetric_load(net, 1, p_a_mw=0.01),
-    "asymmetric_sgen": lambda net: pp.create_asymmetric_sgen(net, 1, p_a_mw=0.01),
     "svc": lambda net: pp.create_svc(net, 1, 1, -10, 1.0, 90),
     "ssc": lambda net: pp.create_ssc(net, 1, 0.1, 1),
     "tcsc": lambda net: pp.create_tcsc(net, 1, 2, 1, -10, 0.01, 140),
@@ -168,10 +162,17 @@ def test_elements_that_are_not_modelled_are_refused_by_name(net, element: str) -
     build(net)
 
 
-def test_voltage_dependent_loads_are_refused(net) -> None:
-    net.load.loc[1, "const_z_p_percent"] = 30.0
-    with pytest.raises(NetworkError, match="load 1"):
+def test_shares_of_a_load_make_at_most_a_whole(net) -> None:
+    net.load.loc[1, ["const_z_p_percent", "const_i_p_percent"]] = [70.0, 30.0]
+    build(net)
+    net.load.loc[1, "const_i_p_percent"] = 40.0
+    with pytest.raises(NetworkError, match=r"load 1.*110 %"):
         build(net)
+
+
+def test_generators_that_hold_their_voltage_are_assets(net) -> None:
+    pp.create_gen(net, 1, 0.01, vm_pu=1.01, name="hydro")
+    assert build(net).assets.loc["hydro", ["element", "kind"]].to_list() == ["gen", "generator"]
 
 
 def test_a_network_without_supply_is_refused(net) -> None:
