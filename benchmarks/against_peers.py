@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gridtwin.grid.simbench import read_simbench
-from gridtwin.kernels.results import Outputs
-from gridtwin.operate.power_flow import run_power_flow
 from pandapower.powerflow import LoadflowNotConverged
 from threadpoolctl import threadpool_limits
 
@@ -40,6 +37,9 @@ from benchmarks.peers.case import (
 )
 from benchmarks.peers.timing import interleaved
 from benchmarks.subjects import YEAR, Subject
+from gridtwin.grid.simbench import read_simbench
+from gridtwin.kernels.results import Outputs
+from gridtwin.operate.power_flow import run_power_flow
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 5

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandapower as pp
 import pytest
-from gridtwin.grid.twin import GridTwin
-from gridtwin.operate.power_flow import run_power_flow
 
 from benchmarks.subjects import SUBJECTS, Subject
+from gridtwin.grid.twin import GridTwin
+from gridtwin.operate.power_flow import run_power_flow
 
 
 @pytest.mark.parametrize("subject", SUBJECTS.values(), ids=lambda subject: subject.name)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
+
 from gridtwin.data.rules import read_rules
 from gridtwin.grid.compile import compile_network, compile_table_powers, expand_injections, plain_injections
 from gridtwin.grid.twin import GridTwin, build_twin
@@ -22,7 +24,6 @@ from gridtwin.kernels.block import CHORDS, allocate_block, gather_injections, st
 from gridtwin.kernels.lanes import LANES_8, LANES_16, fma, load, spread, store
 from gridtwin.kernels.network_arrays import EMPTY, HELD, MIXED, Injections, NetworkArrays
 from gridtwin.kernels.power_flow import chord_iterations
-from numba import njit
 
 RESULTS = Path(__file__).parent / "results"
 SUBJECTS = ("1-LV-rural1--2-sw", "1-MV-semiurb--2-sw", "1-MVLV-rural-all-2-sw")

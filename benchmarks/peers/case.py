@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandapower as pp
 import pandapower.networks
+from numpy.typing import NDArray
+from pandapower.auxiliary import pandapowerNet
+from scipy import sparse
+
 from gridtwin.data.rules import read_rules
 from gridtwin.grid.compile import compile_network, find_assets_in_service
 from gridtwin.grid.internal_model import InternalModel, read_internal_model
 from gridtwin.grid.simbench import read_simbench
 from gridtwin.grid.twin import BRANCH_ENDS, GridTwin, build_twin
-from numpy.typing import NDArray
-from pandapower.auxiliary import pandapowerNet
-from scipy import sparse
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.peers.case import PeerCase, Solution
 from gridtwin.grid.compile import compile_network, plain_injections
 from gridtwin.kernels.results import Outputs
 from gridtwin.operate.power_flow import solve_all_steps
-
-from benchmarks.peers.case import PeerCase, Solution
 
 VOLTAGES = ("vm_pu", "va_degree")
 OUTPUTS = (*VOLTAGES, "loading_percent")

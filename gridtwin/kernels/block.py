@@ -52,6 +52,9 @@ class Block(NamedTuple):
     """Right-hand side after the lower factor; free once the block is solved. (n + 1, lane) [pu]"""
     limited: Floats
     """1 where a generator stands at its upper limit of Q, -1 at the lower. (generator, lane)"""
+    p_mw: Floats
+    q_mvar: Floats
+    """The block's rows of the injections. (lane, column) [MW], [Mvar]"""
     rows: Ints
     """Where the rows of the lanes' steps begin in some table. (lane)"""
     state: Floats
@@ -64,8 +67,8 @@ its bus; iterations of either method."""
 
 
 @allocating
-def allocate_block(network, width):  # type: ignore[no-untyped-def]
-    """Work space of one block."""
+def allocate_block(network, columns, width):  # type: ignore[no-untyped-def]
+    """Work space of one block, for injections from tables of so many columns."""
     n = len(network.chord.start_re)
     buses = n + len(network.slack_re)
     loaded = len(network.loads.fixed_p_mw)
@@ -81,6 +84,8 @@ def allocate_block(network, width):  # type: ignore[no-untyped-def]
         lane_rows(n + 1, width),
         lane_rows(n + 1, width),
         lane_rows(len(network.generators.bus), width),
+        np.empty((len(width), columns)),
+        np.empty((len(width), columns)),
         np.empty(len(width), dtype=np.int64),
         lane_rows(6, width),
     )
@@ -97,9 +102,20 @@ def row_starts(steps, columns, rows):  # type: ignore[no-untyped-def]
 
 
 @inner
+def _copy_rows(table, steps, copy):  # type: ignore[no-untyped-def]
+    """The rows of a block's steps, read one after the other: walking down a column of a long table waits for memory."""
+    for lane in range(len(copy)):
+        for column in range(table.shape[1]):
+            copy[lane, column] = table[steps[lane], column]
+
+
+@inner
 def gather_injections(loads, injections, base_mva, steps, block, width):  # type: ignore[no-untyped-def]
     """Injection of every loaded bus in the steps of a block; a lane with a gap becomes 0 and is marked. [pu]"""
-    row_starts(steps, injections.p_mw.shape[1], block.rows)
+    _copy_rows(injections.p_mw, steps, block.p_mw)
+    _copy_rows(injections.q_mvar, steps, block.q_mvar)
+    for lane in range(len(width)):
+        block.rows[lane] = lane * injections.p_mw.shape[1]
     per_mva = 1.0 / base_mva
     zero = spread(0.0, width)
     finite = at_most(zero, zero)
@@ -110,8 +126,8 @@ def gather_injections(loads, injections, base_mva, steps, block, width):  # type
         for place in range(item(loads.start, k), item(loads.start, k + 1)):
             asset = item(loads.asset, place)
             column = item(injections.column, asset)
-            asset_p = gather(injections.p_mw, block.rows, column, width) * item(injections.p_factor, asset)
-            asset_q = gather(injections.q_mvar, block.rows, column, width) * item(injections.q_factor, asset)
+            asset_p = gather(block.p_mw, block.rows, column, width) * item(injections.p_factor, asset)
+            asset_q = gather(block.q_mvar, block.rows, column, width) * item(injections.q_factor, asset)
             if mixed >= 0:
                 ip = fma(asset_p, item(loads.current_p, asset), ip)
                 iq = fma(asset_q, item(loads.current_q, asset), iq)

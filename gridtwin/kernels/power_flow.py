@@ -216,7 +216,10 @@ def solve_steps(network, injections, steps, tolerance_pu, tolerance_mva, enforce
     width : tuple
         `LANES_8` or `LANES_16`: steps per block. Results do not depend on it.
     """
-    block, jacobian = allocate_block(network, width), allocate_jacobian(network.pattern, width)
+    block, jacobian = (
+        allocate_block(network, injections.p_mw.shape[1], width),
+        allocate_jacobian(network.pattern, width),
+    )
     rows = np.empty(len(width), dtype=np.int64)
     _solve_blocks(
         network, injections, steps, tolerance_pu, tolerance_mva, enforce_q_limits, block, jacobian, rows, outputs, width
@@ -265,7 +268,7 @@ def linearise(network, injections, tolerance_pu, solve, chord, width):  # type: 
     """
     pattern = network.pattern
     n = len(chord.start_re)
-    block = allocate_block(network, width)
+    block = allocate_block(network, injections.p_mw.shape[1], width)
     jacobian = allocate_jacobian(pattern, width)
     gather_injections(network.loads, injections, network.base_mva, np.zeros(len(width), dtype=np.int64), block, width)
     start_block(network, block, width)

@@ -54,7 +54,10 @@ def solve_slopes(network, injections, at, reactive, tolerance_pu, tolerance_mva,
     width : tuple
         Columns that are solved side by side.
     """
-    block, jacobian = allocate_block(network, width), allocate_jacobian(network.pattern, width)
+    block, jacobian = (
+        allocate_block(network, injections.p_mw.shape[1], width),
+        allocate_jacobian(network.pattern, width),
+    )
     rows = np.empty(len(width), dtype=np.int64)
     _solve_all_slopes(
         network, injections, at, reactive, tolerance_pu, tolerance_mva, slopes, block, jacobian, rows, width

@@ -83,7 +83,10 @@ def reduce_steps(  # type: ignore[no-untyped-def]
     solved : ndarray of int
         Out: 1 for every step that has a solution; only those are counted. (all steps)
     """
-    block, jacobian = allocate_block(network, width), allocate_jacobian(network.pattern, width)
+    block, jacobian = (
+        allocate_block(network, injections.p_mw.shape[1], width),
+        allocate_jacobian(network.pattern, width),
+    )
     rows = np.empty(len(width), dtype=np.int64)
     _reduce_blocks(
         network, injections, steps, tolerance_pu, tolerance_mva, enforce_q_limits, limits, scales, tallies, bins,
