@@ -104,7 +104,8 @@ def _compile_shapes(profiles: ShapedProfiles, place: NDArray[np.intp]) -> Inject
 
 def _table_of(values: NDArray[np.float64]) -> Floats:
     """(step, column), contiguous and writable: the kernel is compiled for that kind of array alone."""
-    return np.require(values, dtype=float, requirements=["C", "W"]).reshape(-1, values.shape[-1])
+    rows = int(np.prod(values.shape[:-1]))
+    return np.require(values, dtype=float, requirements=["C", "W"]).reshape(rows, values.shape[-1])
 
 
 def place_assets(network: NetworkArrays, asset_bus: Ints) -> NetworkArrays:

@@ -19,6 +19,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gridtwin.grid.snapshot import build_snapshot
 from gridtwin.grid.twin import GridTwin, build_twin
 from gridtwin.operate.power_flow import run_power_flow
 
@@ -40,17 +41,6 @@ def build(net: pp.pandapowerNet) -> GridTwin:
     return build_twin(net, rules=FlatRules())
 
 
-def snapshot(twin: GridTwin) -> xr.Dataset:
-    """One step of the power that stands in the network tables, consumption positive."""
-    values = []
-    for element, index in zip(twin.assets["element"], twin.assets["index"], strict=True):
-        row = twin.net[element].loc[index]
-        values.append(np.array([row["p_mw"], row["q_mvar"]]) * row["scaling"] * (-1 if element == "sgen" else 1))
-    p, q = np.array(values, dtype=float).reshape(-1, 2).T
-    coords = {"time": pd.DatetimeIndex(["2016-01-01"]), "asset": twin.assets.index.to_numpy(dtype=str)}
-    return xr.Dataset({"p_mw": (("time", "asset"), p[None]), "q_mvar": (("time", "asset"), q[None])}, coords=coords)
-
-
 def solve_by_pandapower(net: pp.pandapowerNet) -> None:
     with warnings.catch_warnings():
         # Divisions by zero in pandapower's results of buses without supply.
@@ -61,7 +51,7 @@ def solve_by_pandapower(net: pp.pandapowerNet) -> None:
 def assert_same(net: pp.pandapowerNet) -> xr.Dataset:
     """Solve twice and compare every output of every element."""
     twin = build(net)
-    flow = run_power_flow(twin, snapshot(twin))
+    flow = run_power_flow(twin, build_snapshot(twin))
     solve_by_pandapower(net)
     one = flow.isel(path=0, time=0)
     assert int(one["status"]) == 0

@@ -35,8 +35,8 @@ ARCHIVE = DATA / "power_grid_model_cases" / "cases.tar.gz"
 LINK_DROP_PU = 1e-8
 """A link is a closed switch here and 1e6 siemens there, at 10 kV 7e-9 pu per MVA."""
 ROUNDED = 1e-8
-"""Share of the largest power of a scenario that a flow, or of a current that it may differ beyond the tolerance of
-the case: cases expect a power of 0 to some 1e-5 W, a solver stops before that."""
+"""What a flow may differ beyond the tolerance of its case, as a share of the largest power of the scenario, and a
+current as a share of itself: some cases expect 0 W to within 1e-5 W, which is less than a solver stops at."""
 TWO_ENDS = {"from": "from_node", "to": "to_node"}
 ENDS = {
     **dict.fromkeys(["line", "transformer", "generic_branch"], TWO_ENDS),
