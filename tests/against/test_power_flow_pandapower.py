@@ -165,17 +165,19 @@ def test_pandapower_network(name: str) -> None:
     assert_same(load_network(name))
 
 
-@pytest.mark.parametrize("name", ["example_simple", "example_multivoltage"])
-def test_examples_whose_gens_became_static_generators(name: str) -> None:
-    # The gens hold voltages, which the power flow refuses; as static generators they are an honest other network.
+@pytest.mark.parametrize("name", ["example_simple", "example_multivoltage", "case9", "case14"])
+def test_networks_with_held_voltages(name: str) -> None:
+    assert_same(load_network(name))
+
+
+@pytest.mark.parametrize("name", ["case118", "case300", "iceland"])
+def test_voltages_of_transmission_networks(name: str) -> None:
     net = load_network(name)
-    for index, gen in net.gen.iterrows():
-        pp.create_sgen(net, gen["bus"], p_mw=gen["p_mw"], q_mvar=0.0, name=f"was gen {index}")
-    net.gen["in_service"] = False
-    xwards, dclines = net.xward.index, net.dcline.index
-    net.xward.loc[xwards, "in_service"] = False
-    net.dcline.loc[dclines, "in_service"] = False
-    assert_same(net)
+    twin = build(net)
+    flow = run_power_flow(twin, build_snapshot(twin)).isel(path=0, time=0)
+    solve_by_pandapower(net)
+    close(flow["vm_pu"], net.res_bus["vm_pu"].loc[twin.buses["index"]], 1e-8, "vm_pu")
+    close(flow["va_degree"], net.res_bus["va_degree"].loc[twin.buses["index"]], 1e-6, "va_degree")
 
 
 # One element at a time --------------------------------------------------------------------------
