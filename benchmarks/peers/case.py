@@ -174,7 +174,9 @@ def read_case(name: str, steps: int | None = None) -> PeerCase:
     net, profiles, _ = read_simbench(name)
     twin = build_twin(net, rules=read_rules("lv_planning"))
     some = profiles.isel(time=slice(FIRST_STEP, FIRST_STEP + steps)).sel(asset=twin.assets.index.to_numpy(dtype=str))
-    return PeerCase(name, twin, net, -some["p_mw"].to_numpy(), -some["q_mvar"].to_numpy())
+    # Selected columns lie side by side in memory; every engine gets rows.
+    p_mw, q_mvar = (np.ascontiguousarray(-some[part].to_numpy()) for part in ("p_mw", "q_mvar"))
+    return PeerCase(name, twin, net, p_mw, q_mvar)
 
 
 def _read_area(name: str, steps: int) -> PeerCase:
