@@ -6,9 +6,6 @@ point and factorised there.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,15 +15,14 @@ from numpy.typing import NDArray
 from pandapower.auxiliary import pandapowerNet
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order
-from scipy.sparse.linalg import splu
 
 from gridtwin.data.profiles import Profiles, ShapedProfiles
 from gridtwin.errors import DataError, Finding, NetworkError, raise_errors
+from gridtwin.grid.base_point import empty_chord, linearise_at_base
 from gridtwin.grid.elements import check_elements
 from gridtwin.grid.internal_model import InternalModel, read_internal_model
 from gridtwin.grid.twin import BRANCH_ENDS, GridTwin
 from gridtwin.kernels.elimination import order_buses
-from gridtwin.kernels.lanes import LANES_16
 from gridtwin.kernels.network_arrays import (
     EMPTY,
     HELD,
@@ -34,7 +30,6 @@ from gridtwin.kernels.network_arrays import (
     POWER,
     Admittances,
     Branches,
-    Chord,
     Floats,
     Generators,
     Injections,
@@ -43,13 +38,10 @@ from gridtwin.kernels.network_arrays import (
     NetworkArrays,
     Pattern,
 )
-from gridtwin.kernels.power_flow import linearise
 
 TYPICAL_USE = {"load": 0.4, "sgen": 0.15, "storage": 0.0}
 """Share of its power in the tables at which an asset of a network without generators stands at the base point; with
 generators the tables are an operating point. It decides where iterations start, never where they end. [-]"""
-SMALLEST_RESIDUAL = 1e-8
-"""Relative residual of the factors above which the network cannot be solved reliably. [-]"""
 
 _COMPILED: WeakKeyDictionary[GridTwin, NetworkArrays] = WeakKeyDictionary()
 
@@ -159,28 +151,10 @@ def _few(names: set[str], most: int = 5) -> str:
     return text + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def compile_table_powers(twin: GridTwin) -> Injections:
-    """One step: every asset at the typical share of its power in the network's tables, generation positive."""
-    powers = np.zeros((2, len(twin.assets)))
-    for k, (element, index) in enumerate(zip(twin.assets["element"], twin.assets["index"], strict=True)):
-        row = twin.net[element].loc[index]
-        share = (1.0 if len(twin.net.gen) else TYPICAL_USE[element]) * row["scaling"]
-        share *= 1.0 if element in ("sgen", "gen") else -1.0
-        powers[:, k] = share * row["p_mw"], share * (0.0 if element == "gen" else row["q_mvar"])
-    powers = np.nan_to_num(powers, posinf=0.0, neginf=0.0)
-    return plain_injections(powers[:1], powers[1:])
-
-
 def plain_injections(p_mw: Floats, q_mvar: Floats) -> Injections:
     """Injections from one column per asset, generation positive. (step, asset) [MW], [Mvar]"""
     ones = np.ones(p_mw.shape[1])
     return Injections(_table_of(p_mw), _table_of(q_mvar), np.arange(len(ones)), ones, ones)
-
-
-def expand_injections(injections: Injections) -> tuple[Floats, Floats]:
-    """One column per asset, generation positive. (step, asset) [MW], [Mvar]"""
-    p_mw = injections.p_mw[:, injections.column] * injections.p_factor
-    return p_mw, injections.q_mvar[:, injections.column] * injections.q_factor
 
 
 def _compile(twin: GridTwin) -> NetworkArrays:
@@ -199,13 +173,13 @@ def _compile(twin: GridTwin) -> NetworkArrays:
         slack_im=slack_voltage.imag.copy(),
         out_bus=out_bus,
         pattern=pattern,
-        chord=_empty_chord(pattern),
+        chord=empty_chord(pattern),
         admittances=_admittances(model, position),
         loads=_loads(find_bus_of_assets(twin, out_bus), _share_of_assets(twin), fixed_mva, held),
         generators=_generators(model, position),
         branches=_branches(twin.net, model, position),
     )
-    return _linearise(network, _angles_of_shifts(model, position), compile_table_powers(twin))
+    return linearise_at_base(network, _angles_of_shifts(model, position), compile_table_powers(twin))
 
 
 def _order(model: InternalModel) -> tuple[Ints, Pattern]:
@@ -286,27 +260,19 @@ def _loads(asset_bus: Ints, shares: Floats, fixed_mva: NDArray[np.complex128], h
     )
 
 
-# Base point ---------------------------------------------------------------------------------------
+# Where the search for the base point begins ------------------------------------------------------
 
 
-def _empty_chord(pattern: Pattern) -> Chord:
-    n, lower, upper = len(pattern.lower_start) - 1, len(pattern.lower_column), len(pattern.upper_column)
-    return Chord(*(np.zeros(size) for size in (n, n, n, n, 4 * n, 4 * lower, 4 * n, 4 * upper)))
-
-
-def _flat_start(network: NetworkArrays, shift: Floats) -> NDArray[np.complex128]:
-    """Voltages without injections; where voltages are held, 1 pu or the set point at the given angles. (n) [pu]"""
-    n = len(network.chord.start_re)
-    if n == 0:
-        return np.empty(0, dtype=complex)
-    y = _matrix_of(network.admittances)
-    slack = network.slack_re + 1j * network.slack_im
-    generators = network.generators
-    if not len(generators.bus):
-        return np.asarray(_lu(y[:n, :n].tocsc()).solve(-(y[:n, n:] @ slack)))
-    magnitude = np.ones(n)
-    magnitude[generators.bus] = np.sqrt(generators.vm_squared)
-    return np.asarray(magnitude * np.exp(1j * shift[:n]))
+def compile_table_powers(twin: GridTwin) -> Injections:
+    """One step: every asset at the typical share of its power in the network's tables, generation positive."""
+    powers = np.zeros((2, len(twin.assets)))
+    for k, (element, index) in enumerate(zip(twin.assets["element"], twin.assets["index"], strict=True)):
+        row = twin.net[element].loc[index]
+        share = (1.0 if len(twin.net.gen) else TYPICAL_USE[element]) * row["scaling"]
+        share *= 1.0 if element in ("sgen", "gen") else -1.0
+        powers[:, k] = share * row["p_mw"], share * (0.0 if element == "gen" else row["q_mvar"])
+    powers = np.nan_to_num(powers, posinf=0.0, neginf=0.0)
+    return plain_injections(powers[:1], powers[1:])
 
 
 def _angles_of_shifts(model: InternalModel, position: Ints) -> Floats:
@@ -324,107 +290,6 @@ def _angles_of_shifts(model: InternalModel, position: Ints) -> Floats:
         if bus < size and parent < size:
             angle[bus] = angle[parent] + turn[parent, bus]
     return angle[:size]
-
-
-def _list_starts(
-    network: NetworkArrays, flat: NDArray[np.complex128], powers: Injections
-) -> Iterator[NDArray[np.complex128]]:
-    """Voltages from which the base point is sought, the likeliest first. (n) [pu]
-
-    Without held voltages those without injections. With them the angles of a DC power
-    flow: of reactances alone, as resistive networks turn too far by the true slope of
-    the active power and lead to another solution; then by the true slope, which is
-    better with series capacitors; then those of the phase shifters.
-    """
-    if len(network.generators.bus):
-        n = len(flat)
-        y = _matrix_of(network.admittances)
-        voltage = np.append(flat, network.slack_re + 1j * network.slack_im)
-        current = y @ voltage
-        lacking = _active_power(network, powers)[:n] - (voltage * current.conj()).real[:n]
-        slope = (1j * sparse.diags(voltage) @ (sparse.diags(current) - y @ sparse.diags(voltage)).conj()).real
-        for matrix in (_reactance_matrix(y, voltage), slope):
-            with contextlib.suppress(RuntimeError):  # singular where reactances cancel out: then the next one
-                yield flat * np.exp(1j * splu(sparse.csc_matrix(matrix)[:n, :n]).solve(lacking))
-    yield flat
-
-
-def _reactance_matrix(y: sparse.csr_matrix, voltage: NDArray[np.complex128]) -> sparse.csr_matrix:
-    """Active power by angle if every branch were a reactance. (bus, bus) [pu/rad]"""
-    rows, columns = y.nonzero()
-    across = rows != columns
-    rows, columns = rows[across], columns[across]
-    between = np.asarray(y[rows, columns]).ravel()
-    series = -between * np.exp(1j * np.angle(voltage[columns] * voltage[rows].conj()))
-    reactance = (1 / series).imag
-    carried = np.where(reactance != 0, 1 / np.where(reactance != 0, reactance, 1.0), 0.0)
-    matrix = sparse.coo_matrix((-carried, (rows, columns)), shape=y.shape).tocsr()
-    return matrix - sparse.diags(np.asarray(matrix.sum(axis=1)).ravel())
-
-
-def _active_power(network: NetworkArrays, powers: Injections) -> Floats:
-    """Active power that the first row of `powers` injects at every bus, in elimination order. [pu]"""
-    loads = network.loads
-    asset_mw = expand_injections(powers)[0][0]
-    row_of = np.repeat(np.arange(len(loads.fixed_p_mw)), np.diff(loads.start))
-    rows = loads.fixed_p_mw + np.bincount(row_of, weights=asset_mw[loads.asset], minlength=len(loads.fixed_p_mw))
-    return np.where(loads.place >= 0, np.append(rows, 0.0)[loads.place], 0.0) / network.base_mva
-
-
-def _lu(matrix: sparse.csc_matrix) -> Any:
-    try:
-        return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    except RuntimeError as error:
-        raise NetworkError("the admittance matrix is singular: branches or shunts cancel out at some bus") from error
-
-
-def _linearise(network: NetworkArrays, shift: Floats, powers: Injections) -> NetworkArrays:
-    """The network with its chord at the base point.
-
-    The base point is the typical use of the assets; where that has no solution, half
-    of it and so on, at last the network without assets.
-    """
-    flat = _flat_start(network, shift)
-    for share in (1.0, 0.5, 0.25, 0.0):
-        factor = np.full(len(powers.p_factor), share)
-        some = powers._replace(p_factor=factor, q_factor=factor)
-        for start in _list_starts(network, flat, some):
-            found = _linearise_at(network, start, some, solve=True)
-            if found is not None:
-                return found
-    nothing = np.zeros(len(powers.p_factor))
-    kept = _linearise_at(network, flat, powers._replace(p_factor=nothing, q_factor=nothing), solve=False)
-    assert kept is not None  # without a search for a solution there is always a result
-    return kept
-
-
-def _linearise_at(
-    network: NetworkArrays, start: NDArray[np.complex128], powers: Injections, *, solve: bool
-) -> NetworkArrays | None:
-    """The network with its chord at the given powers, None where they have no solution."""
-    chord = _empty_chord(network.pattern)
-    begin = chord._replace(start_re=start.real.copy(), start_im=start.imag.copy())
-    if not linearise(network._replace(chord=begin), powers, 1e-9, solve, chord, LANES_16):
-        return None
-    return _with_constants(network._replace(chord=chord))
-
-
-def _with_constants(network: NetworkArrays) -> NetworkArrays:
-    """Currents of the slacks into every bus, and currents of the base point at held voltages."""
-    n = len(network.chord.start_re)
-    y = _matrix_of(network.admittances)
-    slack = network.slack_re + 1j * network.slack_im
-    voltage = np.append(network.chord.start_re + 1j * network.chord.start_im, slack)
-    constant = -(y[:n, n:] @ slack)
-    base = (y @ voltage)[network.generators.bus]
-    chord = network.chord._replace(constant_re=constant.real.copy(), constant_im=constant.imag.copy())
-    generators = network.generators._replace(base_re=base.real.copy(), base_im=base.imag.copy())
-    return network._replace(chord=chord, generators=generators)
-
-
-def _matrix_of(y: Admittances) -> sparse.csr_matrix:
-    size = len(y.start) - 1
-    return sparse.csr_matrix((y.re + 1j * y.im, y.column, y.start), shape=(size, size))
 
 
 # Branches -----------------------------------------------------------------------------------------

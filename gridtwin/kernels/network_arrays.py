@@ -155,3 +155,9 @@ class Injections(NamedTuple):
     p_factor: Floats
     q_factor: Floats
     """(asset) [-]"""
+
+
+def expand_injections(injections: Injections) -> tuple[Floats, Floats]:
+    """One column per asset, generation positive. (step, asset) [MW], [Mvar]"""
+    p_mw = injections.p_mw[:, injections.column] * injections.p_factor
+    return p_mw, injections.q_mvar[:, injections.column] * injections.q_factor

@@ -64,7 +64,7 @@ SLOW = 0.6
 
 @inner
 def _held_side(network, block, bus, width):  # type: ignore[no-untyped-def]
-    """G of a bus that holds its voltage: first the power equation, then |V|².
+    """Side g of a bus that holds its voltage: first the power equation, then |V|².
 
     P(V) = V . I(V) is linear in V for fixed I and the reverse, so that its linear part
     at the base point is V0 . I(V) + V . I0, less the slacks' constant share of I.
@@ -106,7 +106,8 @@ def chord_iterations(network, block, tolerance, width):  # type: ignore[no-untyp
     n = len(chord.start_re)
     moving = greater(load(block.state, FINITE, width), 0.5)
     solved = negate(moving)
-    last, counted = spread(1.0, width), spread(0.0, width)
+    # Without a change before it the first one has no contraction: a lane cannot arrive in one iteration.
+    last, counted = spread(1e-300, width), spread(0.0, width)
     for iteration in range(1, MOST_CHORDS + 1):
         for bus in range(n):
             g_re, g_im = spread(item(chord.constant_re, bus), width), spread(item(chord.constant_im, bus), width)
@@ -216,10 +217,8 @@ def solve_steps(network, injections, steps, tolerance_pu, tolerance_mva, enforce
     width : tuple
         `LANES_8` or `LANES_16`: steps per block. Results do not depend on it.
     """
-    block, jacobian = (
-        allocate_block(network, injections.p_mw.shape[1], width),
-        allocate_jacobian(network.pattern, width),
-    )
+    block = allocate_block(network, injections.p_mw.shape[1], width)
+    jacobian = allocate_jacobian(network.pattern, width)
     rows = np.empty(len(width), dtype=np.int64)
     _solve_blocks(
         network, injections, steps, tolerance_pu, tolerance_mva, enforce_q_limits, block, jacobian, rows, outputs, width

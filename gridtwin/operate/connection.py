@@ -20,14 +20,13 @@ from gridtwin.data.profiles import Profiles
 from gridtwin.grid.compile import (
     compile_injections,
     compile_network,
-    expand_injections,
     find_bus_of_assets,
     place_assets,
     plain_injections,
 )
 from gridtwin.grid.connection_buses import check_connection_buses
 from gridtwin.grid.twin import GridTwin
-from gridtwin.kernels.network_arrays import NetworkArrays
+from gridtwin.kernels.network_arrays import NetworkArrays, expand_injections
 from gridtwin.kernels.results import Outputs
 from gridtwin.operate.power_flow import solve_all_steps
 from gridtwin.scenario import Connection

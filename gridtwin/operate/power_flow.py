@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
@@ -30,8 +30,9 @@ TOLERANCE_MVA = 1e-7
 """Largest power mismatch at a bus of a solved step, at injections up to 1 MVA. [MVA]"""
 LARGE = 500
 """Buses from which it pays to bring steps of similar load together: a block iterates until its last step stands."""
-BLOCKS_PER_PART = 64
-"""A thread takes this many blocks at a time."""
+BLOCKS_PER_PART, BLOCKS_PER_LARGE_PART = 64, 8
+"""A thread takes this many blocks at a time: about a millisecond of work at least. The network alone decides, so that
+sums over parts do not depend on threads."""
 
 BUS_OUTPUTS = ("vm_pu", "va_degree")
 BRANCH_OUTPUTS = ("loading_percent", "i_ka", "p_loss_mw", "p_branch_mw", "q_branch_mvar")
@@ -122,18 +123,22 @@ def solve_all_steps(
     def solve_part(part: Ints) -> None:
         solve_steps(network, injections, part, TOLERANCE_PU, TOLERANCE_MVA, enforce_q_limits, results, width)
 
-    share_steps(solve_part, order, len(width), count_threads(threads))
+    for _ in share_steps(solve_part, network, order, count_threads(threads), len(width)):
+        pass
     return results
 
 
-def share_steps(work: Callable[[Ints], T], order: Ints, width: int, threads: int) -> list[T]:
-    """What `work` makes of every part of the steps; parts are whole blocks and do not depend on threads."""
-    size = BLOCKS_PER_PART * width
+def share_steps(
+    work: Callable[[Ints], T], network: NetworkArrays, order: Ints, threads: int, width: int
+) -> Iterator[T]:
+    """What `work` makes of every part of the steps, in order; parts are whole blocks and do not depend on threads."""
+    size = width * (BLOCKS_PER_LARGE_PART if len(network.loads.kind) >= LARGE else BLOCKS_PER_PART)
     parts = [order[first : first + size] for first in range(0, max(len(order), 1), size)]
     if threads == 1 or len(parts) == 1:
-        return [work(part) for part in parts]
+        yield from map(work, parts)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, parts))
+        yield from pool.map(work, parts)
 
 
 def count_threads(threads: int | None) -> int:

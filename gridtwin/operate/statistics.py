@@ -117,12 +117,10 @@ def _reduce(
         free.put(bins)
         return *tallies, loss_mw
 
-    parts = share_steps(reduce_part, order_steps(network, injections), len(LANES_16), threads)
-    voltage, loading = _merge([part[0] for part in parts]), _merge([part[1] for part in parts])
+    voltage, loading, loss_mw = _empty_tally(buses), _empty_tally(branches), np.zeros(branches)
+    for part in share_steps(reduce_part, network, order_steps(network, injections), threads, len(LANES_16)):
+        voltage, loading, loss_mw = _merge(voltage, part[0]), _merge(loading, part[1]), loss_mw + part[2]
     voltage_bins, loading_bins = (np.sum([sheet[k] for sheet in sheets], axis=0) for k in (0, 1))
-    loss_mw = np.zeros(branches)
-    for part in parts:
-        loss_mw += part[2]
     return _Reduced(voltage, loading, voltage_bins, loading_bins, loss_mw, solved)
 
 
@@ -140,23 +138,20 @@ def _empty_tally(rows: int) -> Tally:
     )
 
 
-def _merge(parts: list[Tally]) -> Tally:
-    """One tally of all steps; of equal extremes the first step counts."""
-    merged = parts[0]
-    for part in parts[1:]:
-        lower = (part.low < merged.low) | ((part.low == merged.low) & (part.step_of_low < merged.step_of_low))
-        higher = (part.high > merged.high) | ((part.high == merged.high) & (part.step_of_high < merged.step_of_high))
-        merged = Tally(
-            np.where(lower, part.low, merged.low),
-            np.where(higher, part.high, merged.high),
-            np.where(lower, part.step_of_low, merged.step_of_low),
-            np.where(higher, part.step_of_high, merged.step_of_high),
-            merged.total + part.total,
-            merged.below + part.below,
-            merged.above + part.above,
-            merged.excess + part.excess,
-        )
-    return merged
+def _merge(one: Tally, other: Tally) -> Tally:
+    """Both tallies in one; of equal extremes the first step counts."""
+    lower = (other.low < one.low) | ((other.low == one.low) & (other.step_of_low < one.step_of_low))
+    higher = (other.high > one.high) | ((other.high == one.high) & (other.step_of_high < one.step_of_high))
+    return Tally(
+        np.where(lower, other.low, one.low),
+        np.where(higher, other.high, one.high),
+        np.where(lower, other.step_of_low, one.step_of_low),
+        np.where(higher, other.step_of_high, one.step_of_high),
+        one.total + other.total,
+        one.below + other.below,
+        one.above + other.above,
+        one.excess + other.excess,
+    )
 
 
 def _label(

@@ -11,8 +11,9 @@ import pytest
 import xarray as xr
 
 from gridtwin.errors import DataError, NetworkError
-from gridtwin.grid.compile import compile_injections, compile_network, expand_injections
+from gridtwin.grid.compile import compile_injections, compile_network
 from gridtwin.grid.twin import build_twin
+from gridtwin.kernels.network_arrays import expand_injections
 
 
 class FlatRules:

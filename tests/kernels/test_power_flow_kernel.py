@@ -136,6 +136,17 @@ def test_a_bad_step_marks_itself_and_leaves_the_others_alone(network, injections
         np.testing.assert_array_equal(output[others], expected[others])
 
 
+def test_a_step_close_to_the_base_point_is_not_taken_for_solved_too_early() -> None:
+    # Where iterations start, 5 % of the way to the nose: the first change is 1e-5 pu, the second must be seen too.
+    network = two_bus_network(resistance=0.1)
+    p_mw = np.array([[-0.4 * 0.5 * (1 + share)] for share in (1e-6, 1e-4, 1e-3)])
+    flow = solve(network, p_mw, np.zeros((3, 1)))
+    v = (1 + np.sqrt(1 + 0.4 * p_mw[:, 0])) / 2
+    assert (flow.iterations >= 2).all()
+    assert (flow.newton_iterations == 0).all()
+    np.testing.assert_allclose(flow.vm_pu[:, 1], v, rtol=0, atol=1e-9)
+
+
 def test_a_step_without_solution_names_the_bus_where_power_is_missing(network, injections) -> None:
     p_mw = injections[0].copy()
     asset = 3
