@@ -154,17 +154,29 @@ class Forecast(Section):
         return self
 
 
+class FeeWindow(Section):
+    """Hours of the day with a grid fee of their own (time-variable fees, such as §14a EnWG module 3)."""
+
+    begin: dt.time
+    """Local time at which it begins."""
+    end: dt.time
+    """Local time at which it ends; before `begin`: on the next day."""
+    eur_per_kwh: Annotated[float, Field(ge=0)]
+    """Fee on energy drawn. [EUR/kWh]"""
+
+
 class Flexibility(Section):
     """What may be shifted, and what leaving a wish unmet costs."""
 
-    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv"], ...] = (
+    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv", "wind"], ...] = (
         "electric_car",
         "heat_pump",
         "battery",
         "pv",
+        "wind",
     )
     """Kinds of assets that take part."""
-    existing: tuple[Literal["heat_pump", "pv", "battery"], ...] = ("heat_pump", "pv", "battery")
+    existing: tuple[Literal["heat_pump", "pv", "wind", "battery"], ...] = ("heat_pump", "pv", "wind", "battery")
     """Kinds among the network's own assets that are flexible too."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
     """Share of the forecast paths of a day in which all limits must hold all day after scheduling. [-]"""
@@ -184,6 +196,31 @@ class Flexibility(Section):
     """Wear of a battery per discharged energy. [EUR/kWh]"""
     grid_fee_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.0
     """Fee on energy drawn from the upstream network, on top of the day-ahead price. [EUR/kWh]"""
+    grid_fee_window: tuple[FeeWindow, ...] = ()
+    """Hours with another fee on energy drawn, instead of `grid_fee_eur_per_kwh`; later windows win."""
+    export_fee_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.0
+    """What energy fed into the upstream network earns less than the day-ahead price: the worth of own use. [EUR/kWh]"""
+    peak_price_eur_per_kw: Annotated[float, Field(ge=0)] = 0.0
+    """Charge on the largest import of the billing period. [EUR/kW]"""
+    peak_so_far_kw: Annotated[float, Field(ge=0)] = 0.0
+    """Largest import that the billing period has seen already; only what goes beyond is charged. [kW]"""
+    co2_price_eur_per_t: Annotated[float, Field(ge=0)] = 0.0
+    """Price of emissions beside the day-ahead price. [EUR/t]"""
+    co2_g_per_kwh: Annotated[float, Field(ge=0)] = 380.0
+    """Carbon intensity of the electricity drawn, for `co2_price_eur_per_t`. [g/kWh]"""
+    price_losses: bool = True
+    """Whether energy lost in the network is bought at the day-ahead price."""
+    worst_breach_price_eur: Annotated[float, Field(ge=0)] = 0.0
+    """Price of the largest breach of a limit, for a breach as large as the limit itself: spreads what must be breached.
+    [EUR]"""
+    risk_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the mean cost in the dearest forecast paths beside the expected cost. [-]"""
+    risk_tail: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the paths that count as the dearest. [-]"""
+    smallest_charging_share: Share = 0.0
+    """Smallest power of a car beside 0, as a share of its rated power; 0.19 is 6 A of 32 A. [-]"""
+    vehicle_to_grid: bool = False
+    """Whether cars may feed back what they charged in the same session."""
     battery_efficiency: Annotated[float, Field(gt=0, le=1)] = 0.92
     """Round-trip efficiency of a battery. [-]"""
     battery_start: Share = 0.5

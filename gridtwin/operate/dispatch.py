@@ -87,13 +87,13 @@ def dispatch_power(
     Notes
     -----
     Heat pump: clip(p_path + p_scheduled - p_base, 0, p_rated), a shift of the
-    thermostat's own power. PV: max(p_path, p_scheduled) where p_scheduled > p_base,
+    thermostat's own power. PV, wind: max(p_path, p_scheduled) where p_scheduled > p_base,
     a cap on feed-in. Electric car, battery: p_scheduled.
     """
     shifted = np.clip(p_path_mw + (p_scheduled_mw - p_base_mw), 0.0, p_rated_mw)
     capped = np.where(p_scheduled_mw > p_base_mw + CAP_TOLERANCE_MW, np.maximum(p_path_mw, p_scheduled_mw), p_path_mw)
     followed = np.broadcast_to(p_scheduled_mw, p_path_mw.shape)
-    return np.select([kinds == "heat_pump", kinds == "pv"], [shifted, capped], followed)
+    return np.select([kinds == "heat_pump", np.isin(kinds, ("pv", "wind"))], [shifted, capped], followed)
 
 
 def power_ratio(p_mw: np.ndarray, q_mvar: np.ndarray) -> np.ndarray:

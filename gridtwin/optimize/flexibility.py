@@ -7,7 +7,7 @@ base -> AC power flow of all paths -> room to every limit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,10 @@ from gridtwin.optimize.flexible_assets import (
     expected_base,
     find_flexible_assets,
 )
+from gridtwin.optimize.own_rows import OwnRows
 from gridtwin.optimize.planned_day import Day, PlannedDay, Study, leave_unscheduled, open_day, plan_day
-from gridtwin.optimize.schedule import build_schedule, build_unmet
+from gridtwin.optimize.schedule import build_schedule
+from gridtwin.optimize.unmet import build_unmet
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
 
@@ -65,6 +67,7 @@ def optimize_flexibility(
     settings: Flexibility,
     *,
     run_flow: RunFlow = run_power_flow,
+    own_rows: OwnRows | None = None,
 ) -> FlexibilityResult:
     """Schedule of every flexible asset, one local day after the other.
 
@@ -85,6 +88,8 @@ def optimize_flexibility(
         Who takes part, and what leaving a wish unmet costs.
     run_flow : callable
         Power flow of a twin and profiles.
+    own_rows : callable, optional
+        Adds constraints of your own in Pyomo to the model of each day, see `own_rows.OwnRows`.
 
     Raises
     ------
@@ -92,6 +97,7 @@ def optimize_flexibility(
         If prices do not cover the forecast, or a forecast was issued after its day began.
     """
     study, findings = _prepare(twin, forecast, prices, sessions, settings, run_flow)
+    study = replace(study, own_rows=own_rows)
     days = list(_plan_days(study))
     certificate = _join_certificates(study, days)
     schedule = _join_plans(study, days).assign_attrs(certificate=certificate.as_dict())
@@ -112,7 +118,7 @@ def _plan_days(study: Study) -> Iterator[PlannedDay]:
 
 def _plan_or_leave(day: Day, carried: CarriedState, *, last_day: bool) -> PlannedDay:
     """The plan of a day; where the solver finds none the day stays unscheduled and the other days go on."""
-    if not day.assets:
+    if not day.devices and day.study.chosen.empty:
         return leave_unscheduled(day, carried)
     try:
         return plan_day(day, last_day=last_day)
@@ -201,13 +207,19 @@ def _prepare(
         axis=axis,
         p_base_mw=expected_base(chosen, axis, p_mean_mw.sel(asset=chosen.index.to_numpy()).to_numpy(), sessions),
         price_eur_per_mwh=price,
-        inflexible_mw=p_mean_mw.sel(asset=others.to_numpy()).sum("asset").to_numpy(),
+        inflexible_mw=_inflexible_mw(forecast, others, settings),
         q_per_p=power_ratio(forecast["p_mw"].to_numpy(), forecast["q_mvar"].to_numpy()),
         sessions=sessions,
         settings=settings,
         run_flow=run_flow,
     )
     return study, findings
+
+
+def _inflexible_mw(forecast: xr.Dataset, others: pd.Index, settings: Flexibility) -> np.ndarray:
+    """Net power of all that cannot be moved: expected, or in every path where risk counts. (scenario, time) [MW]"""
+    power = forecast["p_mw"] if settings.risk_weight else forecast["p_mean_mw"].expand_dims("path")
+    return np.asarray(power.sel(asset=others.to_numpy()).sum("asset").transpose("path", "time").to_numpy())
 
 
 def _check_issue_times(forecast: xr.Dataset, axis: TimeAxis) -> None:

@@ -1,127 +1,28 @@
-"""What each flexible asset can do on one local day, in kW and kWh.
+"""The flexible assets of a network as devices of the optimisation, as they stand on one local day.
 
-The optimisation model works in kW: in MW the coefficients of a low-voltage network
-come close to the solver's tolerances.
+A car is as many devices as it has charging sessions on the day; every other asset is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from gridtwin.data.charging_sessions import SESSION_COLUMNS, uncontrolled_charging
 from gridtwin.grid.twin import GridTwin
+from gridtwin.optimize.devices.battery import Battery
+from gridtwin.optimize.devices.device import Device
+from gridtwin.optimize.devices.electric_car import BidirectionalSession, ChargingSession, plugged_share
+from gridtwin.optimize.devices.feed_in import FeedIn
+from gridtwin.optimize.devices.heat_pump import HeatPump
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
 
 KW_PER_MW = 1000.0
-
-
-@dataclass(frozen=True)
-class FlexibleAsset:
-    """An asset whose power can be chosen within a band on each step of a day.
-
-    Parameters
-    ----------
-    name, bus : str
-        Name of the asset and of its bus.
-    p_base_kw : ndarray, (time,)
-        What it would do unscheduled, consumption positive. [kW]
-    p_min_kw, p_max_kw : ndarray, (time,)
-        Band of its power, consumption positive. [kW]
-    """
-
-    name: str
-    bus: str
-    p_base_kw: np.ndarray
-    p_min_kw: np.ndarray
-    p_max_kw: np.ndarray
-
-
-@dataclass(frozen=True)
-class ChargingSession:
-    """One car at its plug, as far as it lies on the day.
-
-    Parameters
-    ----------
-    arrival, departure : Timestamp
-        As declared, UTC.
-    steps : range
-        Steps on which the car is plugged in at least partly.
-    p_max_kw : ndarray, (time,)
-        Rated power times the plugged share of each interval. [kW]
-    e_start_kwh : float
-        Charged in this session before the day. [kWh]
-    e_due_kwh : float
-        To be charged by departure, or by the end of the day. [kWh]
-    e_kwh : float
-        Energy of the whole session. [kWh]
-    leaves : bool
-        Whether the car departs on this day.
-    """
-
-    arrival: pd.Timestamp
-    departure: pd.Timestamp
-    steps: range
-    p_max_kw: np.ndarray
-    e_start_kwh: float
-    e_due_kwh: float
-    e_kwh: float
-    leaves: bool
-
-
-@dataclass(frozen=True)
-class ElectricCar(FlexibleAsset):
-    """A charging point with its sessions of the day."""
-
-    sessions: tuple[ChargingSession, ...]
-
-
-@dataclass(frozen=True)
-class HeatPump(FlexibleAsset):
-    """A heat pump in a building of one resistance and one capacity.
-
-    Parameters
-    ----------
-    ua_kw_per_k, c_kwh_per_k, cop : float
-        Loss coefficient, heat capacity, heat per electric energy. [kW/K], [kWh/K], [-]
-    kelvin_start : float
-        Deviation of the room from what the thermostat would do, as the day begins. [K]
-    """
-
-    ua_kw_per_k: float
-    c_kwh_per_k: float
-    cop: float
-    kelvin_start: float
-
-
-@dataclass(frozen=True)
-class Battery(FlexibleAsset):
-    """A battery storage.
-
-    Parameters
-    ----------
-    p_rated_kw, e_rated_kwh : float
-        Rated power, usable energy. [kW], [kWh]
-    e_start_kwh : float
-        Stored energy as the day begins. [kWh]
-    e_final_kwh : float
-        Stored energy to have back as the day ends. [kWh]
-    """
-
-    p_rated_kw: float
-    e_rated_kwh: float
-    e_start_kwh: float
-    e_final_kwh: float
-
-
-@dataclass(frozen=True)
-class PvSystem(FlexibleAsset):
-    """A photovoltaic system whose feed-in can be curtailed."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +44,12 @@ class CarriedState:
     stored_kwh: Mapping[str, float] = field(default_factory=dict)
 
 
-Kind = TypeVar("Kind", bound=FlexibleAsset)
+Kind = TypeVar("Kind", bound=Device)
 
 
-def of_kind(assets: tuple[FlexibleAsset, ...], kind: type[Kind]) -> list[Kind]:
-    """The assets of one kind, in their order."""
-    return [asset for asset in assets if isinstance(asset, kind)]
+def of_kind(devices: Sequence[Device], kind: type[Kind]) -> list[Kind]:
+    """The devices of one kind, in their order."""
+    return [device for device in devices if isinstance(device, kind)]
 
 
 def find_flexible_assets(twin: GridTwin, settings: Flexibility) -> pd.DataFrame:
@@ -179,12 +80,14 @@ def expected_base(chosen: pd.DataFrame, axis: TimeAxis, p_mean_mw: np.ndarray, s
 
     Notes
     -----
-    A heat pump or PV system follows the mean forecast, a battery is idle, a car
+    A heat pump, PV system or wind turbine follows the mean forecast, a battery is idle, a car
     charges at rated power from arrival on.
     """
     kinds, rated = chosen["kind"].to_numpy(dtype=str), chosen["p_rated_mw"].to_numpy(dtype=float)
     base = np.select(
-        [kinds == "heat_pump", kinds == "pv"], [np.clip(p_mean_mw, 0.0, rated), np.minimum(p_mean_mw, 0.0)], 0.0
+        [kinds == "heat_pump", np.isin(kinds, ("pv", "wind"))],
+        [np.clip(p_mean_mw, 0.0, rated), np.minimum(p_mean_mw, 0.0)],
+        0.0,
     )
     cars = chosen.loc[kinds == "electric_car", "p_rated_mw"]
     base[:, kinds == "electric_car"] = uncontrolled_charging(sessions_of(sessions, cars.index), axis, cars)
@@ -212,7 +115,7 @@ def _rows(sessions: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp, pd.Timest
     return zip(*(sessions[name].tolist() for name in SESSION_COLUMNS), strict=True)
 
 
-def build_day_assets(
+def build_day_devices(
     chosen: pd.DataFrame,
     axis: TimeAxis,
     p_base_mw: np.ndarray,
@@ -220,8 +123,8 @@ def build_day_assets(
     sessions: pd.DataFrame,
     carried: CarriedState,
     settings: Flexibility,
-) -> tuple[FlexibleAsset, ...]:
-    """Every flexible asset as it stands on one day, in the order of `chosen`.
+) -> tuple[Device, ...]:
+    """Every flexible device as it stands on one day, in the order of `chosen`.
 
     Parameters
     ----------
@@ -236,14 +139,15 @@ def build_day_assets(
     carried : CarriedState
         Planned end of the day before.
     settings : Flexibility
-        Battery start.
+        Prices of wishes, the battery's start and efficiency.
     """
     by_car = {str(name): part for name, part in sessions_of(sessions, chosen.index).groupby("asset")}
-    build = {"electric_car": _build_car, "heat_pump": _build_heat_pump, "battery": _build_battery, "pv": _build_pv}
-    return tuple(
-        build[facts["kind"]](_Day(axis, str(name), facts, base, by_car.get(str(name)), carried, settings))
-        for (name, facts), base in zip(chosen.iterrows(), KW_PER_MW * p_base_mw.T, strict=True)
-    )
+    build = {"electric_car": _build_sessions, "heat_pump": _build_heat_pump, "battery": _build_battery}
+    devices: list[Device] = []
+    for (name, facts), base in zip(chosen.iterrows(), KW_PER_MW * p_base_mw.T, strict=True):
+        day = _Day(axis, str(name), facts, base, by_car.get(str(name)), carried, settings)
+        devices += build.get(str(facts["kind"]), _build_feed_in)(day)
+    return tuple(devices)
 
 
 @dataclass(frozen=True)
@@ -266,34 +170,39 @@ class _Day:
     def bus(self) -> str:
         return str(self.facts["bus"])
 
+    @property
+    def nothing(self) -> np.ndarray:
+        return np.zeros(self.axis.length)
 
-def _build_car(day: _Day) -> ElectricCar:
+
+def _build_sessions(day: _Day) -> list[Device]:
     rows = [] if day.sessions is None else _rows(day.sessions)
     found = [_build_session(day, arrival, departure, KW_PER_MW * e_mwh) for _, arrival, departure, e_mwh in rows]
-    sessions = tuple(session for session in found if session is not None)
-    p_max_kw = np.sum([session.p_max_kw for session in sessions], axis=0) if sessions else np.zeros(day.axis.length)
-    return ElectricCar(day.name, day.bus, day.p_base_kw, np.zeros(day.axis.length), p_max_kw, sessions)
+    return [session for session in found if session is not None]
 
 
 def _build_session(day: _Day, arrival: pd.Timestamp, departure: pd.Timestamp, e_kwh: float) -> ChargingSession | None:
     """The part of a session that lies on the day; None where it does not touch it."""
-    share = plugged_share(day.axis, arrival, departure)
-    plugged = np.flatnonzero(share > 0)
-    if not len(plugged):
+    edges = np.arange(day.axis.length + 1, dtype=float)
+    share = plugged_share(edges, *(float((stamp - day.axis.start) / day.axis.step) for stamp in (arrival, departure)))
+    if not share.any():
         return None
+    settings = day.settings
     start_kwh = min(day.carried.charged_kwh.get((day.name, arrival), 0.0), e_kwh)
-    due_kwh = max(start_kwh, e_kwh * share_due(arrival, departure, day.axis.end))
-    steps = range(int(plugged[0]), int(plugged[-1]) + 1)
-    leaves = departure <= day.axis.end
-    return ChargingSession(arrival, departure, steps, day.p_rated_kw * share, start_kwh, due_kwh, e_kwh, leaves)
-
-
-def plugged_share(axis: TimeAxis, arrival: pd.Timestamp, departure: pd.Timestamp) -> np.ndarray:
-    """Share of each interval between arrival and departure. (time,) [-]"""
-    begin = np.asarray((arrival - axis.start) / axis.step)
-    end = np.asarray((departure - axis.start) / axis.step)
-    edges = np.arange(axis.length)
-    return np.asarray(np.clip(np.minimum(edges + 1, end) - np.maximum(edges, begin), 0.0, 1.0))
+    p_max_kw = day.p_rated_kw * share
+    facts: dict[str, Any] = {
+        "p_low_kw": settings.smallest_charging_share * p_max_kw,
+        "e_start_kwh": start_kwh,
+        "e_due_kwh": max(start_kwh, e_kwh * share_due(arrival, departure, day.axis.end)),
+        "e_session_kwh": e_kwh,
+        "unserved_eur_per_kwh": settings.unserved_price_eur_per_kwh,
+        "leaves": departure <= day.axis.end,
+    }
+    if not settings.vehicle_to_grid:
+        return ChargingSession(day.name, day.bus, day.nothing, day.nothing, p_max_kw, arrival, departure, **facts)
+    # what the battery holds on arrival is not known: only energy charged in the session may be fed back
+    facts["wear_eur_per_kwh"] = settings.wear_price_eur_per_kwh
+    return BidirectionalSession(day.name, day.bus, day.nothing, -p_max_kw, p_max_kw, arrival, departure, **facts)
 
 
 def share_due(arrival: pd.Timestamp, departure: pd.Timestamp, end: pd.Timestamp) -> float:
@@ -312,37 +221,47 @@ def share_due(arrival: pd.Timestamp, departure: pd.Timestamp, end: pd.Timestamp)
     return min(1.0, float((end - arrival) / (departure - arrival)))
 
 
-def _build_heat_pump(day: _Day) -> HeatPump:
-    p_max_kw = np.full(day.axis.length, day.p_rated_kw)
-    return HeatPump(
+def _build_heat_pump(day: _Day) -> list[Device]:
+    pump = HeatPump(
         day.name,
         day.bus,
         day.p_base_kw,
-        np.zeros(day.axis.length),
-        p_max_kw,
+        day.nothing,
+        np.full(day.axis.length, day.p_rated_kw),
         ua_kw_per_k=KW_PER_MW * float(day.facts["ua_mw_per_k"]),
         c_kwh_per_k=KW_PER_MW * float(day.facts["c_mwh_per_k"]),
         cop=float(day.facts["cop"]),
         kelvin_start=day.carried.kelvin.get(day.name, 0.0),
+        comfort_kelvin=day.settings.comfort_kelvin,
+        comfort_eur_per_kelvin_hour=day.settings.comfort_price_eur_per_kelvin_hour,
     )
+    return [pump]
 
 
-def _build_battery(day: _Day) -> Battery:
+def _build_battery(day: _Day) -> list[Device]:
+    settings = day.settings
     p_max_kw = np.full(day.axis.length, day.p_rated_kw)
     e_rated_kwh = KW_PER_MW * float(day.facts["e_rated_mwh"])
-    usual_kwh = day.settings.battery_start * e_rated_kwh
-    return Battery(
+    usual_kwh = settings.battery_start * e_rated_kwh
+    e_min_kwh = day.nothing
+    e_min_kwh[-1] = usual_kwh
+    battery = Battery(
         day.name,
         day.bus,
         day.p_base_kw,
         -p_max_kw,
         p_max_kw,
-        p_rated_kw=day.p_rated_kw,
-        e_rated_kwh=e_rated_kwh,
+        p_charge_kw=day.p_rated_kw,
+        p_discharge_kw=day.p_rated_kw,
+        e_min_kwh=e_min_kwh,
+        e_max_kwh=e_rated_kwh,
         e_start_kwh=day.carried.stored_kwh.get(day.name, usual_kwh),
-        e_final_kwh=usual_kwh,
+        efficiency=settings.battery_efficiency,
+        wear_eur_per_kwh=settings.wear_price_eur_per_kwh,
     )
+    return [battery]
 
 
-def _build_pv(day: _Day) -> PvSystem:
-    return PvSystem(day.name, day.bus, day.p_base_kw, day.p_base_kw, np.zeros(day.axis.length))
+def _build_feed_in(day: _Day) -> list[Device]:
+    rate = day.settings.curtailment_price_eur_per_kwh
+    return [FeedIn(day.name, day.bus, day.p_base_kw, day.p_base_kw, day.nothing, rate, str(day.facts["kind"]))]

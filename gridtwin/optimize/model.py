@@ -1,358 +1,334 @@
-"""The flexibility model of one day: one Pyomo model, one function per family.
+"""The flexibility problem of one horizon, and its linear program.
 
-Power in kW, energy in kWh, money in EUR; + is consumption. `h` is the length of a step in
-hours. Steps are numbered from 0; a stored energy or temperature with index t holds at
-the *end* of step t.
+Power in kW, energy in kWh, money in EUR; consumption is positive. Steps are numbered from 0;
+a stored energy or temperature with index t holds at the *end* of step t. In MW the
+coefficients of a low-voltage network come close to the solver's tolerances.
+
+    devices -> fleets of one template each -> families of blocks \
+    area, limits, risk                     -> families of blocks  -> coupling rows -> program
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyomo.environ as pyo
+from scipy import sparse
 
-from gridtwin.optimize.flexible_assets import (
-    Battery,
-    ChargingSession,
-    ElectricCar,
-    FlexibleAsset,
-    HeatPump,
-    PvSystem,
-    of_kind,
-)
-from gridtwin.optimize.network_limits import LimitRows
-from gridtwin.scenario import Flexibility
-
-PEAK_PRICE_EUR_PER_KW = 0.001
-"""Price of the day's largest net power of the area. A kW less for a quarter of an hour is worth a price
-difference of 4 EUR/MWh: enough to spread what equal prices leave open, too little to change a plan. [EUR/kW]"""
+from gridtwin.optimize.block_program import BlockProgram
+from gridtwin.optimize.devices.area import BREACH, TAIL_RISK, WORST_BREACH, AreaTerms, area_fleet
+from gridtwin.optimize.devices.device import Device
+from gridtwin.optimize.template import Fleet, StampedFleet, Template, read_values, stamp_fleet
 
 
 @dataclass(frozen=True)
-class DayProblem:
-    """One day to be planned.
+class LimitRows:
+    """Network limits in the program: weighted power of the buses, at most the room.
 
     Parameters
     ----------
-    hours_per_step : float
-        Length of a step. [h]
-    assets : tuple of FlexibleAsset
-        Every flexible asset with its band.
-    buses : list of str
-        Buses of flexible assets.
+    limit, step : ndarray, (row,)
+        Position in the table of limits and on the horizon.
+    weight : ndarray, (row, bus)
+        Weight of active power, consumption positive. [-]
+    weight_q : ndarray, (row, bus), optional
+        Weight of reactive power. [kW/kvar]
+    scale : ndarray, (row,), optional
+        What each limit may carry, the unit of the worst breach. [kW]
+    """
+
+    limit: np.ndarray
+    step: np.ndarray
+    weight: np.ndarray
+    weight_q: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.limit)
+
+
+def no_rows(buses: int) -> LimitRows:
+    """A network without limits."""
+    return LimitRows(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, buses)))
+
+
+@dataclass(frozen=True)
+class FlexibilityProblem:
+    """One horizon to be planned.
+
+    Parameters
+    ----------
+    hours : ndarray, (time,)
+        Length of each step; later steps may be longer. [h]
+    devices : tuple of Device
+        Every flexible device.
+    buses : tuple of str
+        Buses of flexible devices.
+    terms : AreaTerms
+        What the exchange with the upstream network costs.
+    inflexible_kw : ndarray, (time,) or (scenario, time)
+        Expected net power of everything else, consumption positive. [kW]
     rows : LimitRows
-        Network limits that can bind.
+        Network limits in the program.
     room_kw : ndarray, (row,)
         Largest weighted flexible power of each row. [kW]
-    price_eur_per_kwh : ndarray, (time,)
-        Day-ahead price. [EUR/kWh]
-    inflexible_kw : ndarray, (time,)
-        Expected net power of everything else, consumption positive. [kW]
-    settings : Flexibility
-        Prices of comfort, wear, curtailment, unserved energy and breaches.
+    bus_price_eur_per_kwh : ndarray, (time, bus), optional
+        Price at each bus on top of the area's: marginal losses. [EUR/kWh]
+    breach_eur_per_kwh : float
+        Price of power above a network limit. [EUR/kWh]
+    worst_breach_eur : float
+        Price of the largest breach, as a share of what the limit may carry. [EUR]
     """
 
-    hours_per_step: float
-    assets: tuple[FlexibleAsset, ...]
-    buses: list[str]
+    hours: np.ndarray
+    devices: tuple[Device, ...]
+    buses: tuple[str, ...]
+    terms: AreaTerms
+    inflexible_kw: np.ndarray
     rows: LimitRows
     room_kw: np.ndarray
-    price_eur_per_kwh: np.ndarray
-    inflexible_kw: np.ndarray
-    settings: Flexibility
+    bus_price_eur_per_kwh: np.ndarray | None = None
+    breach_eur_per_kwh: float = 20.0
+    worst_breach_eur: float = 0.0
+
+    @property
+    def scenarios(self) -> int:
+        """Number of scenarios of what cannot be moved."""
+        return len(self.terms.probability)
+
+    @property
+    def breach_eur_per_kw(self) -> np.ndarray:
+        """Price of each row's breach over its step. (row,) [EUR/kW]"""
+        return np.asarray(self.breach_eur_per_kwh * self.hours[self.rows.step])
+
+    @property
+    def row_scale_kw(self) -> np.ndarray:
+        """Unit of each row's breach in the worst one. (row,) [kW]"""
+        return np.ones(len(self.rows)) if self.rows.scale is None else self.rows.scale
+
+    def energy_price(self) -> np.ndarray:
+        """Expected price of a kW over each step at each bus. (time, bus) [EUR/kW]"""
+        price = np.atleast_2d(self.terms.price_eur_per_kwh)
+        mean = price[0] if len(price) == 1 else self.terms.probability @ price
+        at_bus = np.zeros((len(self.hours), len(self.buses)))
+        if self.bus_price_eur_per_kwh is not None:
+            at_bus = at_bus + self.bus_price_eur_per_kwh
+        return np.asarray(self.hours[:, None] * (mean[:, None] + at_bus))
+
+    def power_bound_kw(self) -> float:
+        """More than the area can ever exchange. [kW]"""
+        reach = sum(float(np.max(np.maximum(np.abs(d.p_min_kw), np.abs(d.p_max_kw)), initial=0)) for d in self.devices)
+        return 1.0 + reach + float(np.abs(self.inflexible_kw).max(initial=0.0))
 
 
-def build_flexibility_model(problem: DayProblem) -> pyo.ConcreteModel:
-    """The linear program of one day, mixed-integer only where a battery could gain by burning energy."""
-    model = pyo.ConcreteModel("flexibility")
-    model.step = pyo.RangeSet(0, len(problem.price_eur_per_kwh) - 1)
-    add_electric_cars(model, problem)
-    add_heat_pumps(model, problem)
-    add_batteries(model, problem)
-    add_pv_systems(model, problem)
-    add_bus_power(model, problem)
-    add_network_limits(model, problem)
-    add_area_power(model, problem)
-    add_cost(model, problem)
-    return model
+@dataclass(frozen=True)
+class FlexibilityProgram:
+    """The linear program of a problem, with the way back to devices and rows.
 
-
-def add_electric_cars(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Charging between arrival and departure.
-
-        e[t] = e[t-1] + h p[t]                       car_energy
-        e[last] + unserved >= e_due                  car_due
-        0 <= p[t] <= p_rated plugged[t],  0 <= e <= e_session,  unserved >= 0
-
-    A car that leaves on the day is due its whole energy; one that stays is due what
-    constant charging would have reached, the rest is the next day's.
+    Parameters
+    ----------
+    problem : FlexibilityProblem
+        What it solves.
+    fleets : tuple of StampedFleet
+        One per family of `blocks`, the devices first.
+    members : tuple of ndarray
+        Positions in `problem.devices` of each device fleet's members.
+    blocks : BlockProgram
+        Families and coupling rows.
+    area_rows, limit_rows : slice
+        Coupling rows of the area's balance (scenario, time), and of the network limits.
     """
-    sessions = dict(_sessions(problem))
-    plugged = [(*key, t) for key, session in sessions.items() for t in session.steps]
-    model.car_session = pyo.Set(initialize=list(sessions), dimen=2)
-    model.car_step = pyo.Set(initialize=plugged, dimen=3)
-    model.car_kw = pyo.Var(model.car_step, bounds=lambda m, a, k, t: (0, sessions[a, k].p_max_kw[t]))
-    model.car_kwh = pyo.Var(model.car_step, bounds=lambda m, a, k, t: (0, sessions[a, k].e_kwh))
-    model.car_unserved_kwh = pyo.Var(model.car_session, domain=pyo.NonNegativeReals)
 
-    def energy(m: Any, a: str, k: int, t: int) -> Any:
-        session = sessions[a, k]
-        before = session.e_start_kwh if t == session.steps[0] else m.car_kwh[a, k, t - 1]
-        return m.car_kwh[a, k, t] == before + problem.hours_per_step * m.car_kw[a, k, t]
+    problem: FlexibilityProblem
+    fleets: tuple[StampedFleet, ...]
+    members: tuple[np.ndarray, ...]
+    blocks: BlockProgram
+    area_rows: slice
+    limit_rows: slice
 
-    def due(m: Any, a: str, k: int) -> Any:
-        last = sessions[a, k].steps[-1]
-        return m.car_kwh[a, k, last] + m.car_unserved_kwh[a, k] >= sessions[a, k].e_due_kwh
+    @property
+    def device_fleets(self) -> tuple[StampedFleet, ...]:
+        """Fleets of devices, without those of area, limits and risk."""
+        return self.fleets[: len(self.members)]
 
-    model.car_energy = pyo.Constraint(model.car_step, rule=energy)
-    model.car_due = pyo.Constraint(model.car_session, rule=due)
+    def fleet(self, kind: str) -> int:
+        """Position of the fleet of a kind."""
+        return [stamped.fleet.template.kind for stamped in self.fleets].index(kind)
 
 
-def _sessions(problem: DayProblem) -> Iterator[tuple[tuple[str, int], ChargingSession]]:
-    """Sessions of the day by asset and number."""
-    for car in of_kind(problem.assets, ElectricCar):
-        for number, session in enumerate(car.sessions):
-            yield (car.name, number), session
+def build_flexibility_program(problem: FlexibilityProblem) -> FlexibilityProgram:
+    """Stamp every device and join them: the area's balance, the network limits, the risk."""
+    coupling = _Coupling(problem)
+    stamped, members = stamp_devices(problem)
+    for fleet in stamped:
+        coupling.add_devices(fleet)
+    area = stamp_area(problem)
+    coupling.add_area(area)
+    outside = [area]
+    if len(problem.rows):
+        breach = stamp_breaches(problem)
+        coupling.add_breaches(breach)
+        outside.append(breach)
+        if problem.worst_breach_eur:
+            worst = stamp_worst_breach(problem)
+            coupling.add_worst()
+            outside.append(worst)
+    if problem.terms.risk_weight:
+        risk = stamp_tail_risk(problem)
+        coupling.add_risk()
+        outside.append(risk)
+    return coupling.finish((*stamped, *outside), members)
 
 
-def add_heat_pumps(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Room temperature as a deviation T from what the thermostat would do.
-
-        T[t] = a T[t-1] + (1 - a) cop / UA (p[t] - p_base[t])      heat_pump_room
-        a    = exp(-h UA / C)
-        T[t] = free[t] + warm[t] - cold[t],  |free| <= comfort     heat_pump_comfort
-        T[end] + debt >= 0                                         heat_pump_debt
-        0 <= p <= p_rated,  warm, cold, debt >= 0
-
-    This is C dT/dt = cop (p - p_base) - UA T, exact for constant power in a step. The
-    room must end no colder than it would have been: the next day is planned with
-    its own forecast and would have to pay back heat that this day had sold. A debt is
-    priced like the discomfort it would cause while fading away by itself, C / UA hours.
-    """
-    pumps = {pump.name: pump for pump in of_kind(problem.assets, HeatPump)}
-    comfort = problem.settings.comfort_kelvin
-    model.heat_pump = pyo.Set(initialize=list(pumps))
-    model.heat_pump_kw = pyo.Var(model.heat_pump, model.step, bounds=lambda m, i, t: (0, pumps[i].p_max_kw[t]))
-    model.heat_pump_kelvin = pyo.Var(model.heat_pump, model.step)
-    model.heat_pump_free_kelvin = pyo.Var(model.heat_pump, model.step, bounds=(-comfort, comfort))
-    model.heat_pump_warm_kelvin = pyo.Var(model.heat_pump, model.step, domain=pyo.NonNegativeReals)
-    model.heat_pump_cold_kelvin = pyo.Var(model.heat_pump, model.step, domain=pyo.NonNegativeReals)
-    model.heat_pump_debt_kelvin = pyo.Var(model.heat_pump, domain=pyo.NonNegativeReals)
-
-    def room(m: Any, i: str, t: int) -> Any:
-        kept, gain = thermal_step(pumps[i], problem.hours_per_step)
-        before = pumps[i].kelvin_start if t == 0 else m.heat_pump_kelvin[i, t - 1]
-        shifted = m.heat_pump_kw[i, t] - float(pumps[i].p_base_kw[t])
-        return m.heat_pump_kelvin[i, t] == kept * before + gain * shifted
-
-    def comfortable(m: Any, i: str, t: int) -> Any:
-        outside = m.heat_pump_warm_kelvin[i, t] - m.heat_pump_cold_kelvin[i, t]
-        return m.heat_pump_kelvin[i, t] == m.heat_pump_free_kelvin[i, t] + outside
-
-    def debt(m: Any, i: str) -> Any:
-        return m.heat_pump_kelvin[i, m.step.last()] + m.heat_pump_debt_kelvin[i] >= 0
-
-    model.heat_pump_room = pyo.Constraint(model.heat_pump, model.step, rule=room)
-    model.heat_pump_comfort = pyo.Constraint(model.heat_pump, model.step, rule=comfortable)
-    model.heat_pump_debt = pyo.Constraint(model.heat_pump, rule=debt)
+def stamp_devices(problem: FlexibilityProblem) -> tuple[list[StampedFleet], tuple[np.ndarray, ...]]:
+    """One fleet per template, and the positions of its members among the devices."""
+    group_of = {bus: position for position, bus in enumerate(problem.buses)}
+    price = problem.energy_price()
+    places: dict[Template, list[int]] = {}
+    for position, device in enumerate(problem.devices):
+        places.setdefault(device.template, []).append(position)
+    stamped = []
+    for members in places.values():
+        devices = [problem.devices[position] for position in members]
+        fleet = fleet_of(devices, len(problem.hours))
+        at = [group_of[device.bus] for device in devices]
+        stamped.append(stamp_fleet(fleet, problem.hours, group_of=group_of, port_price=price[:, at]))
+    return stamped, tuple(np.array(members) for members in places.values())
 
 
-def thermal_step(pump: HeatPump, hours: float) -> tuple[float, float]:
-    """Share of a deviation that is left after `hours`, and kelvin that one kW adds meanwhile. [-], [K/kW]"""
-    kept = float(np.exp(-hours * pump.ua_kw_per_k / pump.c_kwh_per_k))
-    return kept, (1 - kept) * pump.cop / pump.ua_kw_per_k
+def fleet_of(devices: Sequence[Device], steps: int) -> Fleet:
+    """Devices of one kind as numbers."""
+    template = devices[0].template
+    names, buses = (tuple(getattr(device, part) for device in devices) for part in ("name", "bus"))
+    return Fleet(template, names, buses, read_values(devices, template, steps))
 
 
-def add_batteries(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Storage with losses on both ways.
-
-        e[t] = e[t-1] + h (r charge[t] - discharge[t] / r)         battery_energy
-        charge[t] <= p_rated mode[t]                               battery_charges
-        discharge[t] <= p_rated (1 - mode[t])                      battery_discharges
-        0 <= e <= e_rated,  e[end] >= e_final,  0 <= mode <= 1
-
-    r is the square root of the round-trip efficiency. Charging and discharging at
-    once only burns energy; that pays only at a negative price, so `mode` is binary on
-    those steps and continuous on all others, where the solution is checked and a
-    direction fixed if need be (`planned_day.solve_without_burning`).
-    """
-    batteries = {battery.name: battery for battery in of_kind(problem.assets, Battery)}
-    rated = {name: battery.p_rated_kw for name, battery in batteries.items()}
-    burning = burning_pays(problem.price_eur_per_kwh, problem.settings)
-    one_way = float(np.sqrt(problem.settings.battery_efficiency))
-    last = len(problem.price_eur_per_kwh) - 1
-    model.battery = pyo.Set(initialize=list(batteries))
-    model.battery_charge_kw = pyo.Var(model.battery, model.step, bounds=lambda m, i, t: (0, rated[i]))
-    model.battery_discharge_kw = pyo.Var(model.battery, model.step, bounds=lambda m, i, t: (0, rated[i]))
-    model.battery_kwh = pyo.Var(
-        model.battery,
-        model.step,
-        bounds=lambda m, i, t: (batteries[i].e_final_kwh if t == last else 0, batteries[i].e_rated_kwh),
-    )
-    model.battery_mode = pyo.Var(
-        model.battery, model.step, domain=lambda m, i, t: pyo.Binary if burning[t] else pyo.UnitInterval
-    )
-
-    def energy(m: Any, i: str, t: int) -> Any:
-        before = batteries[i].e_start_kwh if t == 0 else m.battery_kwh[i, t - 1]
-        stored = one_way * m.battery_charge_kw[i, t] - m.battery_discharge_kw[i, t] / one_way
-        return m.battery_kwh[i, t] == before + problem.hours_per_step * stored
-
-    def charges(m: Any, i: str, t: int) -> Any:
-        return m.battery_charge_kw[i, t] <= rated[i] * m.battery_mode[i, t]
-
-    def discharges(m: Any, i: str, t: int) -> Any:
-        return m.battery_discharge_kw[i, t] <= rated[i] * (1 - m.battery_mode[i, t])
-
-    model.battery_energy = pyo.Constraint(model.battery, model.step, rule=energy)
-    model.battery_charges = pyo.Constraint(model.battery, model.step, rule=charges)
-    model.battery_discharges = pyo.Constraint(model.battery, model.step, rule=discharges)
+def stamp_area(problem: FlexibilityProblem) -> StampedFleet:
+    """The exchange with the upstream network, one member per scenario."""
+    fleet = area_fleet(problem.terms, len(problem.hours), problem.power_bound_kw())
+    return stamp_fleet(fleet, problem.hours, group_of={name: k for k, name in enumerate(fleet.names)})
 
 
-def burning_pays(price_eur_per_kwh: np.ndarray, settings: Flexibility) -> np.ndarray:
-    """Steps on which charging and discharging at once would earn money. (time,)
-
-    Notes
-    -----
-    Charging c and discharging n c keep the stored energy (n round-trip efficiency),
-    consume (1 - n) c and wear n c: it pays below a price of -wear n / (1 - n).
-    """
-    lost = 1 - settings.battery_efficiency
-    earned = -price_eur_per_kwh * lost
-    return np.asarray(earned > settings.wear_price_eur_per_kwh * settings.battery_efficiency)
+def stamp_breaches(problem: FlexibilityProblem) -> StampedFleet:
+    """One breach per network row."""
+    names = tuple(f"row {k}" for k in range(len(problem.rows)))
+    return _stamp_alone(BREACH, names, {"breach_eur_per_kw": problem.breach_eur_per_kw})
 
 
-def add_pv_systems(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Feed-in between what is expected and nothing.
-
-    p_expected[t] <= p[t] <= 0
-    """
-    systems = {system.name: system for system in of_kind(problem.assets, PvSystem)}
-    shining = [(name, t) for name, system in systems.items() for t in np.flatnonzero(system.p_min_kw < 0).tolist()]
-    model.pv_step = pyo.Set(initialize=shining, dimen=2)
-    model.pv_kw = pyo.Var(model.pv_step, bounds=lambda m, i, t: (systems[i].p_min_kw[t], 0))
+def stamp_worst_breach(problem: FlexibilityProblem) -> StampedFleet:
+    """The largest of all breaches."""
+    return _stamp_alone(WORST_BREACH, ("worst",), {"worst_eur": np.array([problem.worst_breach_eur])})
 
 
-def add_bus_power(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Flexible power at each bus; network rows stay short through it.
-
-    bus_kw[b, t] = sum of p[i, t] over the assets i at b           bus_power
-    """
-    parts: dict[tuple[str, int], list[Any]] = {(bus, t): [] for bus in problem.buses for t in model.step}
-    bus_of = {asset.name: asset.bus for asset in problem.assets}
-    for (name, _, t), power in model.car_kw.items():
-        parts[bus_of[name], t].append(power)
-    for variable in (model.heat_pump_kw, model.battery_charge_kw, model.pv_kw):
-        for (name, t), power in variable.items():
-            parts[bus_of[name], t].append(power)
-    for (name, t), power in model.battery_discharge_kw.items():
-        parts[bus_of[name], t].append(-power)
-    model.bus = pyo.Set(initialize=problem.buses)
-    model.bus_kw = pyo.Var(model.bus, model.step)
-    model.bus_power = pyo.Constraint(
-        model.bus, model.step, rule=lambda m, b, t: m.bus_kw[b, t] == pyo.quicksum(parts[b, t])
-    )
+def stamp_tail_risk(problem: FlexibilityProblem) -> StampedFleet:
+    """Conditional value at risk over the scenarios."""
+    terms = problem.terms
+    dearest = float(np.abs(terms.price_eur_per_kwh).max() + np.abs(terms.import_fee_eur_per_kwh).max())
+    bound = 1 + problem.power_bound_kw() * (problem.hours.sum() * dearest + terms.peak_eur_per_kw)
+    values: dict[str, Any] = {"weight": terms.risk_weight, "tail": terms.tail, "bound_eur": bound}
+    values = {name: np.array([value]) for name, value in values.items()}
+    return _stamp_alone(TAIL_RISK, ("risk",), values | {"probability": terms.probability[:, None]}, terms.probability)
 
 
-def add_network_limits(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Network limits, soft at the breach price.
-
-    sum over b of weight[l, b] bus_kw[b, t] - over[l, t] <= room[l, t],  over >= 0   network_limit
-
-    The room is the only thing that changes between the AC rounds.
-    """
-    rows = problem.rows
-    weights = dict(zip(rows.labels, rows.weights, strict=True))
-    room = dict(zip(rows.labels, problem.room_kw.tolist(), strict=True))
-    model.limit = pyo.Set(initialize=rows.labels, dimen=3)
-    model.limit_room_kw = pyo.Param(model.limit, initialize=room, mutable=True)
-    model.limit_over_kw = pyo.Var(model.limit, domain=pyo.NonNegativeReals)
-
-    def holds(m: Any, asset: str, side: str, t: int) -> Any:
-        weighted = pyo.quicksum(weight * m.bus_kw[b, t] for b, weight in weights[asset, side, t].items())
-        return weighted - m.limit_over_kw[asset, side, t] <= m.limit_room_kw[asset, side, t]
-
-    model.network_limit = pyo.Constraint(model.limit, rule=holds)
+def _stamp_alone(
+    template: Template, names: tuple[str, ...], values: dict[str, np.ndarray], steps: np.ndarray | None = None
+) -> StampedFleet:
+    """A fleet whose members each are a group of their own."""
+    fleet = Fleet(template, names, names, values)
+    hours = np.ones(1 if steps is None else len(steps))
+    return stamp_fleet(fleet, hours, group_of={name: k for k, name in enumerate(names)})
 
 
-def add_area_power(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """Net power of the area, what it imports, and its peak (losses left out).
+@dataclass
+class _Coupling:
+    """Coupling rows as they are written, family by family."""
 
-    net[t] = inflexible[t] + sum over b of bus_kw[b, t]            area_power
-    import[t] >= net[t],  import >= 0                              area_imports
-    peak >= net[t],  peak >= -net[t]                               area_peak_import, area_peak_export
-    """
-    model.net_kw = pyo.Var(model.step)
-    model.import_kw = pyo.Var(model.step, domain=pyo.NonNegativeReals)
-    model.peak_kw = pyo.Var(domain=pyo.NonNegativeReals)
+    problem: FlexibilityProblem
+    weights: list[sparse.csr_array] = field(default_factory=list)
+    _at_buses: dict[int, sparse.csr_array] = field(default_factory=dict)
 
-    def net(m: Any, t: int) -> Any:
-        flexible = pyo.quicksum(m.bus_kw[b, t] for b in problem.buses)
-        return m.net_kw[t] == float(problem.inflexible_kw[t]) + flexible
+    def __post_init__(self) -> None:
+        problem = self.problem
+        self.steps, rows = len(problem.hours), len(problem.rows)
+        balance = problem.scenarios * self.steps
+        self.area = slice(0, balance)
+        self.limits = slice(balance, balance + rows)
+        self.worst = slice(self.limits.stop, self.limits.stop + (rows if problem.worst_breach_eur else 0))
+        risk_rows = problem.scenarios if problem.terms.risk_weight else 0
+        self.risk = slice(self.worst.stop, self.worst.stop + risk_rows)
+        self.rows = self.risk.stop
 
-    model.area_power = pyo.Constraint(model.step, rule=net)
-    model.area_imports = pyo.Constraint(model.step, rule=lambda m, t: m.import_kw[t] >= m.net_kw[t])
-    model.area_peak_import = pyo.Constraint(model.step, rule=lambda m, t: m.peak_kw >= m.net_kw[t])
-    model.area_peak_export = pyo.Constraint(model.step, rule=lambda m, t: m.peak_kw >= -m.net_kw[t])
+    def add_devices(self, fleet: StampedFleet) -> None:
+        """Power at a bus counts in the balance of every scenario and in the limits of its step."""
+        ports = fleet.family.port_shape.rows
+        if ports not in self._at_buses:
+            self._at_buses[ports] = self._weights_of_buses(ports)
+        self.weights.append(self._at_buses[ports])
 
+    def _weights_of_buses(self, ports: int) -> sparse.csr_array:
+        problem, steps = self.problem, self.steps
+        scenario, step, bus = np.meshgrid(
+            np.arange(problem.scenarios), np.arange(steps), np.arange(len(problem.buses)), indexing="ij"
+        )
+        parts = [((scenario * steps + step).ravel(), (bus * ports + step).ravel(), np.ones(bus.size))]
+        parts.append(self._limit_entries(problem.rows.weight, ports, 0))
+        if ports > steps and problem.rows.weight_q is not None:
+            parts.append(self._limit_entries(problem.rows.weight_q, ports, steps))
+        return self._matrix(parts, len(problem.buses) * ports)
 
-def add_cost(model: pyo.ConcreteModel, problem: DayProblem) -> None:
-    """What the day costs: the sum of the terms below. [EUR]"""
-    model.cost = pyo.Objective(
-        expr=energy_cost(model, problem)
-        + grid_fee(model, problem)
-        + wear_cost(model, problem)
-        + curtailment_cost(model, problem)
-        + comfort_cost(model, problem)
-        + unserved_cost(model, problem)
-        + breach_cost(model, problem)
-        + PEAK_PRICE_EUR_PER_KW * model.peak_kw
-    )
+    def _limit_entries(self, weight: np.ndarray, ports: int, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        row, bus = np.nonzero(weight)
+        return self.limits.start + row, bus * ports + first + self.problem.rows.step[row], weight[row, bus]
 
+    def add_area(self, area: StampedFleet) -> None:
+        """The exchange closes the balance; its cost enters the risk."""
+        ports, scenarios = area.family.port_shape.rows, self.problem.scenarios
+        scenario, step = np.divmod(np.arange(self.area.stop), self.steps)
+        parts = [(np.arange(self.area.stop), scenario * ports + step, np.ones(self.area.stop))]
+        if self.problem.terms.risk_weight:
+            each = np.arange(scenarios)
+            parts.append((self.risk.start + each, each * ports + ports - 1, np.ones(scenarios)))
+        self.weights.append(self._matrix(parts, scenarios * ports))
 
-def energy_cost(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Day-ahead price times the energy of all flexible assets, fed-in energy earning it."""
-    price = problem.hours_per_step * problem.price_eur_per_kwh
-    return pyo.quicksum(float(price[t]) * model.bus_kw[b, t] for b in problem.buses for t in model.step)
+    def add_breaches(self, breach: StampedFleet) -> None:
+        """A breach relieves its limit and counts in the worst one."""
+        rows = np.arange(len(breach.fleet.names))
+        parts = [(self.limits.start + rows, rows, np.ones(len(rows)))]
+        if self.problem.worst_breach_eur:
+            parts.append((self.worst.start + rows, rows, -1 / self.problem.row_scale_kw))
+        self.weights.append(self._matrix(parts, len(rows)))
 
+    def add_worst(self) -> None:
+        """No breach is larger than the worst."""
+        rows = np.arange(self.worst.start, self.worst.stop)
+        self.weights.append(self._matrix([(rows, np.zeros_like(rows), np.ones(len(rows)))], 1))
 
-def grid_fee(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Fee on what the area draws from upstream."""
-    fee = problem.hours_per_step * problem.settings.grid_fee_eur_per_kwh
-    return fee * pyo.quicksum(model.import_kw.values())
+    def add_risk(self) -> None:
+        """No cost is above value at risk and excess."""
+        scenarios = np.arange(self.problem.scenarios)
+        self.weights.append(
+            self._matrix([(self.risk.start + scenarios, scenarios, np.ones(len(scenarios)))], len(scenarios))
+        )
 
+    def _matrix(self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], columns: int) -> sparse.csr_array:
+        row, column, value = (np.concatenate([part[k] for part in parts]) for k in range(3))
+        return sparse.csr_array((value, (row, column)), shape=(self.rows, columns))
 
-def wear_cost(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Wear of batteries per discharged energy."""
-    wear = problem.hours_per_step * problem.settings.wear_price_eur_per_kwh
-    return wear * pyo.quicksum(model.battery_discharge_kw.values())
-
-
-def curtailment_cost(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Compensation of curtailed feed-in."""
-    rate = problem.hours_per_step * problem.settings.curtailment_price_eur_per_kwh
-    expected = {system.name: system.p_min_kw for system in of_kind(problem.assets, PvSystem)}
-    return rate * pyo.quicksum(power - float(expected[name][t]) for (name, t), power in model.pv_kw.items())
-
-
-def comfort_cost(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Kelvin hours outside the comfort band, and heat debts at the day's end."""
-    price = problem.settings.comfort_price_eur_per_kelvin_hour
-    fading_h = {pump.name: pump.c_kwh_per_k / pump.ua_kw_per_k for pump in of_kind(problem.assets, HeatPump)}
-    outside = pyo.quicksum(model.heat_pump_warm_kelvin.values()) + pyo.quicksum(model.heat_pump_cold_kelvin.values())
-    debts = pyo.quicksum(fading_h[name] * debt for name, debt in model.heat_pump_debt_kelvin.items())
-    return price * problem.hours_per_step * outside + price * debts
-
-
-def unserved_cost(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Energy that cars go without."""
-    return problem.settings.unserved_price_eur_per_kwh * pyo.quicksum(model.car_unserved_kwh.values())
-
-
-def breach_cost(model: pyo.ConcreteModel, problem: DayProblem) -> Any:
-    """Power above network limits."""
-    price = problem.hours_per_step * problem.settings.breach_price_eur_per_kwh
-    return price * pyo.quicksum(model.limit_over_kw.values())
+    def finish(self, fleets: tuple[StampedFleet, ...], members: tuple[np.ndarray, ...]) -> FlexibilityProgram:
+        """The program with the bounds of all coupling rows."""
+        problem = self.problem
+        lower, upper = np.full(self.rows, -np.inf), np.zeros(self.rows)
+        lower[self.area] = upper[self.area] = -np.broadcast_to(
+            problem.inflexible_kw, (problem.scenarios, self.steps)
+        ).ravel()
+        upper[self.limits] = problem.room_kw
+        blocks = BlockProgram(
+            families=tuple(fleet.family for fleet in fleets),
+            weights=tuple(self.weights),
+            lower=lower,
+            upper=upper,
+            constant=sum(fleet.constant for fleet in fleets),
+        )
+        return FlexibilityProgram(problem, fleets, members, blocks, self.area, self.limits)

@@ -27,6 +27,8 @@ import xarray as xr
 from gridtwin.data.profiles import Profiles
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.sensitivity import linear_response
+from gridtwin.optimize.flexible_assets import KW_PER_MW
+from gridtwin.optimize.model import LimitRows
 
 CERTIFIED_LOADING_PERCENT = 0.5
 """Loading above its limit that a certified schedule may still show. [%]"""
@@ -62,6 +64,8 @@ class NetworkLimits:
         Limited quantity per room: 1 for branches, squared voltage per power for buses. [1] or [1/MW]
     aim_mw, guard_mw : ndarray, (limit,)
         How far below the limit a plan aims; room within which a row enters. [MW]
+    capacity_mw : ndarray, (limit,)
+        What a branch may carry; for a bus, what moves its voltage by 0.1 pu. [MW]
     """
 
     table: pd.DataFrame
@@ -69,6 +73,7 @@ class NetworkLimits:
     scale: np.ndarray
     aim_mw: np.ndarray
     guard_mw: np.ndarray
+    capacity_mw: np.ndarray
 
 
 def find_network_limits(twin: GridTwin, profiles_at_base: Profiles, buses: list[str]) -> NetworkLimits:
@@ -95,6 +100,7 @@ def find_network_limits(twin: GridTwin, profiles_at_base: Profiles, buses: list[
         np.concatenate([np.ones(2 * len(rated)), usable, usable]),
         np.concatenate([np.tile(AIM_LOADING_PERCENT / 100 * rated, 2), np.tile(AIM_VOLTAGE_PU * voltage_mw, 2)]),
         np.concatenate([np.tile(GUARD_LOADING * rated, 2), np.tile(GUARD_VOLTAGE_PU * voltage_mw, 2)]),
+        np.concatenate([np.tile(np.where(rated > 0, rated, 1.0), 2), np.tile(0.1 * voltage_mw, 2)]),
     )
 
 
@@ -212,31 +218,7 @@ def can_bind(
     return np.asarray(reach_mw > room_mw - limits.guard_mw[:, None])
 
 
-@dataclass(frozen=True)
-class LimitRows:
-    """The limits that can bind, row by row, in kW.
-
-    Parameters
-    ----------
-    limit, step : ndarray, (row,)
-        Position in the table of limits and on the time axis.
-    labels : list of (asset, side, step)
-        Names of the rows in the model.
-    weights : list of {bus: weight}
-        Weights of the buses in each row. [-]
-    """
-
-    limit: np.ndarray
-    step: np.ndarray
-    labels: list[tuple[str, str, int]]
-    weights: list[dict[str, float]]
-
-
-def select_rows(limits: NetworkLimits, chosen: np.ndarray, buses: list[str]) -> LimitRows:
+def select_rows(limits: NetworkLimits, chosen: np.ndarray) -> LimitRows:
     """Rows of the chosen (limit, time) pairs."""
     limit, step = np.nonzero(chosen)
-    names = limits.table[["asset", "side"]].to_numpy(dtype=str)
-    labels = [(str(names[k, 0]), str(names[k, 1]), int(t)) for k, t in zip(limit, step, strict=True)]
-    used = {k: limits.weight[k] for k in np.unique(limit).tolist()}
-    weights = {k: {buses[b]: float(row[b]) for b in np.flatnonzero(row)} for k, row in used.items()}
-    return LimitRows(limit, step, labels, [weights[k] for k in limit.tolist()])
+    return LimitRows(limit, step, limits.weight[limit], scale=KW_PER_MW * limits.capacity_mw[limit])

@@ -11,15 +11,17 @@ import xarray as xr
 
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import apply_schedule
+from gridtwin.optimize.area_terms import price_area
 from gridtwin.optimize.certificate import LimitCheck, RunFlow, check_limits
+from gridtwin.optimize.day_plan import DayPlan, find_caps, mark_caps, read_plan
+from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.flexible_assets import (
     KW_PER_MW,
     CarriedState,
-    FlexibleAsset,
-    build_day_assets,
+    build_day_devices,
     charged_uncontrolled,
 )
-from gridtwin.optimize.model import DayProblem, build_flexibility_model
+from gridtwin.optimize.model import FlexibilityProblem, build_flexibility_program
 from gridtwin.optimize.network_limits import (
     NetworkLimits,
     can_bind,
@@ -27,25 +29,16 @@ from gridtwin.optimize.network_limits import (
     measure_room,
     select_rows,
 )
-from gridtwin.optimize.schedule import (
-    DayPlan,
-    build_schedule,
-    explain_steps,
-    find_caps,
-    list_breaches,
-    list_discomfort,
-    list_unserved,
-    mark_caps,
-    read_plan,
-)
-from gridtwin.optimize.solve import PersistentSolver, Solution
+from gridtwin.optimize.own_rows import OwnRows
+from gridtwin.optimize.reasons import explain_steps
+from gridtwin.optimize.schedule import build_schedule
+from gridtwin.optimize.unmet import list_breaches, list_discomfort, list_unserved
+from gridtwin.optimize.whole_numbers import FlexibilitySolution, FlexibilitySolver
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
 
 FREE_ROUNDS = 2
 """Rounds in which a limit may regain room; later ones only tighten, so that the rounds settle."""
-SIMULTANEOUS_KW = 1e-3
-"""Charging and discharging at once above this burns energy. [kW]"""
 NO_PLAN = "no plan"
 """Reason code of assets on a day for which the solver found nothing."""
 BINDING_KW = 1e-3
@@ -67,6 +60,7 @@ class Study:
     sessions: pd.DataFrame
     settings: Flexibility
     run_flow: RunFlow
+    own_rows: OwnRows | None = None
 
     @property
     def buses(self) -> list[str]:
@@ -86,7 +80,12 @@ class Day:
     study: Study
     where: slice
     axis: TimeAxis
-    assets: tuple[FlexibleAsset, ...]
+    devices: tuple[Device, ...]
+
+    @property
+    def asset_of(self) -> np.ndarray:
+        """Position of each device's asset. (device,)"""
+        return np.asarray(self.study.chosen.index.get_indexer(pd.Index([device.name for device in self.devices])))
 
     @property
     def p_base_kw(self) -> np.ndarray:
@@ -99,7 +98,10 @@ class Day:
 
     def band_kw(self, name: str) -> np.ndarray:
         """`p_min_kw` or `p_max_kw` of all assets. (time, asset)"""
-        return np.column_stack([getattr(asset, name) for asset in self.assets])
+        band = np.zeros(self.p_base_kw.shape)
+        for device, asset in zip(self.devices, self.asset_of.tolist(), strict=True):
+            band[:, asset] += getattr(device, name)
+        return band
 
     def run_paths(self, p_kw: np.ndarray) -> tuple[xr.Dataset, xr.Dataset]:
         """Profiles of every forecast path under a plan, and their power flow."""
@@ -155,10 +157,10 @@ class PlannedDay:
 def open_day(study: Study, where: slice, carried: CarriedState) -> Day:
     """One day of a study from its steps and the state it begins with."""
     axis = replace(study.axis, start=study.axis.times[where.start], length=where.stop - where.start)
-    assets = build_day_assets(
+    devices = build_day_devices(
         study.chosen, axis, study.p_base_mw[where], sessions=study.sessions, carried=carried, settings=study.settings
     )
-    return Day(study, where, axis, assets)
+    return Day(study, where, axis, devices)
 
 
 def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
@@ -204,7 +206,8 @@ def leave_unscheduled(day: Day, carried: CarriedState, *, failure: str = "") -> 
     _, flow = day.run_paths(day.p_base_kw)
     check = check_limits(study.twin, flow, study.settings.confidence)
     after = replace(charged_uncontrolled(study.sessions, study.chosen, day.axis.end), stored_kwh=carried.stored_kwh)
-    plan = DayPlan(day.p_base_kw, np.full(day.p_base_kw.shape, np.nan), after, np.zeros(0), {}, {}, {})
+    nothing = np.full(day.p_base_kw.shape, np.nan)
+    plan = DayPlan(day.p_base_kw, nothing, nothing, nothing, day.asset_of, after, np.zeros(0), {}, {}, {})
     unresponsive = np.full(len(study.twin.buses), np.inf)
     unmet = list_breaches(study.twin, check, unresponsive, study.settings, step=day.axis.step)
     reason = np.full(day.p_base_kw.shape, NO_PLAN if failure else "")
@@ -257,21 +260,27 @@ class AcRounds:
         return best, False
 
     def _build(self) -> None:
-        """Model and solver for the rows chosen so far."""
+        """Program and solver for the rows chosen so far."""
         study, day = self.day.study, self.day
-        self.rows = select_rows(self.limits, self.in_model, study.buses)
-        self.problem = DayProblem(
-            hours_per_step=day.axis.hours_per_step,
-            assets=day.assets,
-            buses=study.buses,
+        self.rows = select_rows(self.limits, self.in_model)
+        terms, inflexible_kw = price_area(
+            study.settings, day.axis, study.price_eur_per_mwh[day.where], study.inflexible_mw[:, day.where]
+        )
+        problem = FlexibilityProblem(
+            hours=np.full(day.axis.length, day.axis.hours_per_step),
+            devices=day.devices,
+            buses=tuple(study.buses),
+            terms=terms,
+            inflexible_kw=inflexible_kw,
             rows=self.rows,
             room_kw=self._room_kw(),
-            price_eur_per_kwh=study.price_eur_per_mwh[day.where] / KW_PER_MW,
-            inflexible_kw=KW_PER_MW * study.inflexible_mw[day.where],
-            settings=study.settings,
+            breach_eur_per_kwh=study.settings.breach_price_eur_per_kwh,
+            worst_breach_eur=study.settings.worst_breach_price_eur,
         )
-        self.model = build_flexibility_model(self.problem)
-        self.solver = PersistentSolver(self.model, time_limit_seconds=study.settings.time_limit_seconds)
+        program = build_flexibility_program(problem)
+        self.solver = FlexibilitySolver(
+            program, time_limit_seconds=study.settings.time_limit_seconds, own_rows=study.own_rows
+        )
 
     def _room_kw(self) -> np.ndarray:
         return np.asarray(KW_PER_MW * self.ceiling_mw[self.rows.limit, self.rows.step])
@@ -279,15 +288,15 @@ class AcRounds:
     def _one_round(self, number: int) -> AcRound:
         """Solve, run the power flow of all paths, and compare."""
         study, day = self.day.study, self.day
-        solution, fixed = solve_without_burning(self.solver, self.model)
-        plan = read_plan(self.model, solution, self.problem)
-        self.capped |= find_caps(day.assets, plan.p_kw)
-        plan = replace(plan, p_kw=mark_caps(day.assets, plan.p_kw, self.capped))
+        solution = self.solver.solve()
+        plan = read_plan(self.solver.program, solution.x, asset_of=day.asset_of, p_base_kw=day.p_base_kw)
+        self.capped |= find_caps(day.devices, day.asset_of, plan.p_kw, day.p_base_kw)
+        plan = replace(plan, p_kw=mark_caps(plan.p_kw, day.p_base_kw, self.capped))
         _, flow = day.run_paths(plan.p_kw)
         check = check_limits(study.twin, flow, study.settings.confidence)
-        present = self._compare(plan, check, measure_room(study.twin, flow, self.limits, study.settings.confidence))
-        self._note(number, solution, check, fixed)
-        return present
+        room_mw = measure_room(study.twin, flow, self.limits, study.settings.confidence)
+        self._note(number, solution, check)
+        return self._compare(plan, check, room_mw)
 
     def _compare(self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray) -> AcRound:
         admitted_mw = np.zeros_like(room_mw)
@@ -320,46 +329,22 @@ class AcRounds:
             self.in_model = self.in_model | surprising
             self._build()
             return
-        self.model.limit_room_kw.store_values(dict(zip(self.rows.labels, self._room_kw().tolist(), strict=True)))
-        self.solver.set_upper(self.model.network_limit, self._room_kw())
+        self.solver.set_room(self._room_kw())
 
-    def _note(self, number: int, solution: Solution, check: LimitCheck, fixed: int) -> None:
+    def _note(self, number: int, solution: FlexibilitySolution, check: LimitCheck) -> None:
         self.log.append(
             {
                 "day": str(self.day.axis.local_times[0].date()),
                 "round": number,
                 "status": solution.status,
                 "objective_eur": solution.objective_eur,
-                "network_rows": len(self.rows.labels),
-                "battery_directions_fixed": fixed,
+                "lower_bound_eur": solution.lower_bound_eur,
+                "network_rows": len(self.rows),
+                "whole_numbers": solution.decided,
                 "loading_violation_percent": max(0.0, float(check.loading_excess_percent.max(initial=0.0))),
                 "voltage_violation_pu": max(0.0, float(check.vm_excess_pu.max(initial=0.0))),
             }
         )
-
-
-def solve_without_burning(solver: PersistentSolver, model: Any) -> tuple[Solution, int]:
-    """Solve; where a battery charges and discharges at once, hold it to the stronger direction and solve again.
-
-    A negative price is known beforehand and gets binaries. But a full network makes
-    burning energy attractive too, where it is cheaper than curtailing: on these steps
-    the direction is fixed, which takes one more linear program instead of a search.
-
-    Returns
-    -------
-    Solution, int
-        The solution and the number of directions fixed in this call.
-    """
-    fixed = 0
-    while True:
-        solution = solver.solve()
-        charge, discharge = (solution.values_of(part) for part in (model.battery_charge_kw, model.battery_discharge_kw))
-        burning = [key for key in charge if min(charge[key], discharge[key]) > SIMULTANEOUS_KW]
-        if not burning:
-            return solution, fixed
-        for key in burning:
-            solver.fix(model.battery_mode[key], 1.0 if charge[key] >= discharge[key] else 0.0)
-        fixed += len(burning)
 
 
 def _find_reference(day: Day) -> tuple[np.ndarray, xr.Dataset, xr.Dataset]:
@@ -381,22 +366,16 @@ def _operating_point(profiles: xr.Dataset, flow: xr.Dataset) -> xr.Dataset:
 
 def _explain(day: Day, limits: NetworkLimits, best: AcRound) -> np.ndarray:
     moved_by = (limits.weight != 0).T.astype(float) @ best.binding.astype(float) > 0
-    return explain_steps(
-        day.assets,
-        best.plan.p_kw,
-        best.plan.e_kwh,
-        binding=(day.study.at_bus.T @ moved_by > 0).T,
-        settings=day.study.settings,
-        hours=day.axis.hours_per_step,
-    )
+    binding = (day.study.at_bus.T @ moved_by > 0).T
+    return explain_steps(day.devices, best.plan, day.p_base_kw, binding=binding, hours=day.axis.hours_per_step)
 
 
 def _list_unmet(day: Day, limits: NetworkLimits, best: AcRound, last_day: bool) -> list[dict[str, Any]]:
     study = day.study
     scale = limits.scale[-len(study.twin.buses) :]
     return [
-        *list_unserved(day.assets, best.plan, day.axis, study.settings, last_day=last_day),
-        *list_discomfort(day.assets, best.plan, day.axis, study.settings),
+        *list_unserved(day.devices, best.plan, day.axis, last_day=last_day),
+        *list_discomfort(day.devices, best.plan, day.axis),
         *list_breaches(study.twin, best.check, scale, study.settings, step=day.axis.step),
     ]
 

@@ -1,60 +1,25 @@
-"""From a Pyomo model to HiGHS and back, without Pyomo's own solver interfaces.
+"""HiGHS on a linear program, without Pyomo's own solver interfaces.
 
-Those interfaces take many times longer than the solve itself. The model is compiled
-to a sparse matrix once and handed over whole; a re-solve changes right-hand sides in
-the solver that is already there. Every solution is audited here, by numpy.
+Those interfaces take many times longer than the solve itself. A matrix is handed over whole;
+a re-solve changes costs, bounds and right-hand sides in the solver that is already there.
+Every solution is audited here, by numpy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import highspy
 import numpy as np
-import pyomo.environ as pyo
-from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
-from scipy import sparse
 
 from gridtwin.errors import Finding, InfeasibleError
+from gridtwin.optimize.linear_program import LinearProgram
 
 FEASIBILITY_TOLERANCE = 1e-6
 """Largest violation of a row or bound, and of optimality, in units of the model or relative."""
 MIP_GAP = 5e-3
 """Relative gap at which a mixed-integer solve is done. Like batteries make like solutions: proving the last
 tenth of a percent of a day with 144 binaries took longer than a minute and found nothing better. [-]"""
-
-
-@dataclass(frozen=True)
-class LinearProgram:
-    """min c x + constant, row_lower <= A x <= row_upper, lower <= x <= upper.
-
-    Parameters
-    ----------
-    matrix : csc_array, (row, column)
-        A.
-    cost, lower, upper : ndarray, (column,)
-        Costs and bounds of the columns.
-    integer : ndarray of bool, (column,)
-        Which columns are whole numbers.
-    row_lower, row_upper : ndarray, (row,)
-        Bounds of the rows, infinite where there is none.
-    constant : float
-        Part of the objective without a variable.
-    column_of, row_of : dict
-        Position of each Pyomo variable and constraint, by `id`.
-    """
-
-    matrix: sparse.csc_array
-    cost: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    integer: np.ndarray
-    row_lower: np.ndarray
-    row_upper: np.ndarray
-    constant: float
-    column_of: dict[int, int]
-    row_of: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -65,71 +30,61 @@ class Solution:
     ----------
     x : ndarray, (column,)
         Values of the columns.
+    row_dual : ndarray, (row,)
+        What the objective gains per unit of each row's bound; NaN where whole numbers were sought.
     objective_eur : float
         Objective, recomputed from the values.
+    lower_bound_eur : float
+        What no solution can be below.
     status : str
         "optimal", or "time limit" for the best solution found by then.
     """
 
     x: np.ndarray
+    row_dual: np.ndarray
     objective_eur: float
+    lower_bound_eur: float
     status: str
-    column_of: dict[int, int]
-
-    def values_of(self, component: Any) -> dict[Any, float]:
-        """Values of a Pyomo variable by its index; a column that the model never uses is 0."""
-        columns = ((index, self.column_of.get(id(part))) for index, part in component.items())
-        return {index: 0.0 if column is None else float(self.x[column]) for index, column in columns}
-
-
-def compile_linear_program(model: pyo.ConcreteModel) -> LinearProgram:
-    """Matrix, costs and bounds of a linear Pyomo model with one objective."""
-    form = LinearStandardFormCompiler().write(model, mixed_form=True, set_sense=pyo.minimize)
-    kind = np.array([row.bound_type for row in form.rows], dtype=int)
-    rhs = np.asarray(form.rhs, dtype=float)
-    bounds = [column.bounds for column in form.columns]
-    return LinearProgram(
-        matrix=sparse.csc_array(form.A),
-        cost=np.asarray(form.c.todense(), dtype=float).ravel(),
-        lower=np.array([-np.inf if low is None else low for low, _ in bounds], dtype=float),
-        upper=np.array([np.inf if high is None else high for _, high in bounds], dtype=float),
-        integer=np.array([not column.is_continuous() for column in form.columns], dtype=bool),
-        row_lower=np.where(kind <= 0, rhs, -np.inf),
-        row_upper=np.where(kind >= 0, rhs, np.inf),
-        constant=float(form.c_offset[0]),
-        column_of={id(column): position for position, column in enumerate(form.columns)},
-        row_of={id(row.constraint): position for position, row in enumerate(form.rows)},
-    )
 
 
 class PersistentSolver:
-    """A compiled model inside HiGHS that is solved again and again.
+    """A linear program inside HiGHS that is solved again and again.
 
     Parameters
     ----------
-    model : ConcreteModel
-        Compiled once; later changes of it are told through the methods here.
+    program : LinearProgram
+        Handed over once; later changes of it are told through the methods here.
     time_limit_seconds : float
         Of one solve. [s]
     """
 
-    def __init__(self, model: pyo.ConcreteModel, *, time_limit_seconds: float) -> None:
-        self.program = compile_linear_program(model)
+    def __init__(self, program: LinearProgram, *, time_limit_seconds: float) -> None:
+        self.program = program
         self._time_limit_seconds = time_limit_seconds
-        self._highs = _start_highs(self.program)
+        self._whole = program.integer.any() or bool(np.isfinite(program.smallest).any())
+        self._highs = _start_highs(program)
 
-    def set_upper(self, constraint: Any, values: np.ndarray) -> None:
-        """Give the rows of an indexed constraint, in its order, new upper bounds."""
-        rows = np.array([self.program.row_of[id(part)] for part in constraint.values()], dtype=np.int32)
-        self.program.row_upper[rows] = values
-        lower, upper = self.program.row_lower[rows], self.program.row_upper[rows]
-        _check(self._highs.changeRowsBounds(len(rows), rows, lower, upper), "change of row bounds")
+    def set_row_bounds(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """New bounds of some rows."""
+        self.program.row_lower[rows], self.program.row_upper[rows] = lower, upper
+        numbers = np.asarray(rows, dtype=np.int32)
+        _check(self._highs.changeRowsBounds(len(numbers), numbers, lower, upper), "change of row bounds")
 
-    def fix(self, variable: Any, value: float) -> None:
-        """Hold a variable at one value from now on."""
-        column = self.program.column_of[id(variable)]
-        self.program.lower[column] = self.program.upper[column] = value
-        _check(self._highs.changeColBounds(column, value, value), "change of bounds")
+    def set_column_bounds(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """New bounds of some columns."""
+        self.program.lower[columns], self.program.upper[columns] = lower, upper
+        numbers = np.asarray(columns, dtype=np.int32)
+        _check(self._highs.changeColsBounds(len(numbers), numbers, lower, upper), "change of bounds")
+
+    def set_cost(self, cost: np.ndarray) -> None:
+        """New costs of all columns."""
+        self.program.cost[:] = cost
+        numbers = np.arange(len(cost), dtype=np.int32)
+        _check(self._highs.changeColsCost(len(numbers), numbers, cost), "change of costs")
+
+    def forget_basis(self) -> None:
+        """Let the next solve begin from nothing, with presolve."""
+        self._highs.clearSolver()
 
     def solve(self) -> Solution:
         """Solve and audit; once more from scratch where the audit fails after a warm start.
@@ -154,12 +109,15 @@ class PersistentSolver:
         self._highs.run()
         status = self._accept_status()
         found = self._highs.getSolution()
-        x = np.array(found.col_value)
+        x, dual = np.array(found.col_value), np.array(found.row_dual)
         objective = float(self.program.cost @ x) + self.program.constant
         faults = audit_feasibility(self.program, x)
-        if status == "optimal" and not self.program.integer.any():
-            faults += audit_optimality(self.program, x, np.array(found.row_dual))
-        return Solution(x, objective, status, self.program.column_of), faults
+        if self._whole:
+            bound = float(self._highs.getInfo().mip_dual_bound)
+            return Solution(x, np.full(len(dual), np.nan), objective, bound, status), faults
+        if status == "optimal":
+            faults += audit_optimality(self.program, x, dual)
+        return Solution(x, dual, objective, lower_bound(self.program, x, dual), status), faults
 
     def _accept_status(self) -> str:
         """Word for a status with a usable solution; anything else raises."""
@@ -210,10 +168,25 @@ def _as_highs(program: LinearProgram) -> highspy.HighsLp:
     lp.a_matrix_.start_ = program.matrix.indptr.astype(np.int32)
     lp.a_matrix_.index_ = program.matrix.indices.astype(np.int32)
     lp.a_matrix_.value_ = program.matrix.data
-    if program.integer.any():
-        continuous, integer = highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger
-        lp.integrality_ = [integer if whole else continuous for whole in program.integer]
+    kinds = _kinds_of(program)
+    if kinds.any():
+        lp.integrality_ = [_KINDS[kind] for kind in kinds.tolist()]
+        # HiGHS takes the smallest value beside 0 as the lower bound of a semi-continuous column
+        lp.col_lower_ = np.where(kinds == SEMICONTINUOUS, program.smallest, program.lower)
     return lp
+
+
+SEMICONTINUOUS = 2
+_KINDS = (
+    highspy.HighsVarType.kContinuous,
+    highspy.HighsVarType.kInteger,
+    highspy.HighsVarType.kSemiContinuous,
+)
+
+
+def _kinds_of(program: LinearProgram) -> np.ndarray:
+    """0 continuous, 1 whole number, 2 semi-continuous. (column,)"""
+    return np.where(np.isfinite(program.smallest), SEMICONTINUOUS, program.integer.astype(int))
 
 
 def _check(status: highspy.HighsStatus, what: str) -> None:
@@ -225,10 +198,12 @@ def audit_feasibility(program: LinearProgram, x: np.ndarray) -> list[Finding]:
     """Findings where a row, a bound or a whole number is missed by more than the tolerance."""
     activity = program.matrix @ x
     scale = 1 + np.abs(x).max(initial=0.0)
+    small = np.isfinite(program.smallest) & (x < program.smallest)
     misses = {
         "a row": _outside(activity, program.row_lower, program.row_upper),
         "a bound": _outside(x, program.lower, program.upper),
         "a whole number": np.abs(x - np.round(x))[program.integer].max(initial=0.0),
+        "a smallest value": np.minimum(np.abs(x), np.abs(program.smallest - x))[small].max(initial=0.0),
     }
     return [
         _audit_finding(f"{what} is missed", FEASIBILITY_TOLERANCE * scale, miss)
@@ -238,7 +213,14 @@ def audit_feasibility(program: LinearProgram, x: np.ndarray) -> list[Finding]:
 
 
 def audit_optimality(program: LinearProgram, x: np.ndarray, row_dual: np.ndarray) -> list[Finding]:
-    """Finding where primal and dual objective differ: the solution is then not proved optimal.
+    """Finding where primal and dual objective differ: the solution is then not proved optimal."""
+    gap = float(program.cost @ x) + program.constant - lower_bound(program, x, row_dual)
+    tolerance = FEASIBILITY_TOLERANCE * (1 + float(np.abs(program.cost * x).sum()))
+    return [] if gap <= tolerance else [_audit_finding("optimality is not proved", tolerance, gap)]
+
+
+def lower_bound(program: LinearProgram, x: np.ndarray, row_dual: np.ndarray) -> float:
+    """What no solution can be below, from the duals of the rows.
 
     Notes
     -----
@@ -246,11 +228,8 @@ def audit_optimality(program: LinearProgram, x: np.ndarray, row_dual: np.ndarray
     d = c - A'y and each dual taken at the bound its sign points to.
     """
     reduced = program.cost - program.matrix.T @ row_dual
-    primal = float(program.cost @ x)
     of_rows = _at_bounds(row_dual, program.row_lower, program.row_upper, program.matrix @ x)
-    dual = of_rows + _at_bounds(reduced, program.lower, program.upper, x)
-    tolerance = FEASIBILITY_TOLERANCE * (1 + float(np.abs(program.cost * x).sum()))
-    return [] if primal - dual <= tolerance else [_audit_finding("optimality is not proved", tolerance, primal - dual)]
+    return of_rows + _at_bounds(reduced, program.lower, program.upper, x) + program.constant
 
 
 def _outside(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> float:

@@ -1,0 +1,1 @@
+"""What can move: one device per file, its model as a Pyomo template beside its facts."""

@@ -1,0 +1,85 @@
+"""Batch computing jobs: energy by a deadline, between a smallest and a largest power, paused at a price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyomo.environ as pyo
+
+from gridtwin.optimize.devices.device import Device
+from gridtwin.optimize.template import Template
+
+
+def write_computing_job(block: Any) -> None:
+    """A job that runs, pauses behind a checkpoint, and runs again.
+
+        p_low[t] on[t] <= p[t] <= p_max[t] on[t]                   running
+        on[t] - on[t-1] <= start[t]                                starts
+        sum of h p + missing >= e_job + e_checkpoint (starts - 1)  work
+        on in {0, 1},  start, missing >= 0
+        cost = delay_price missing + checkpoint_price (starts - 1)
+
+    Outside of its window p_max is 0. Each start after the first restores a checkpoint, which
+    takes energy and money; a job that never starts misses all its energy.
+    """
+    block.job_kw = pyo.Var(block.step, bounds=lambda b, t: (0, b.p_max_kw[t]))
+    block.on = pyo.Var(block.step, domain=pyo.Binary)
+    block.start = pyo.Var(block.step, bounds=(0, 1))
+    block.missing_kwh = pyo.Var(bounds=(0, None))
+    block.restarts = pyo.Var(bounds=(0, None))
+
+    def starts(b: Any, t: int) -> Any:
+        return b.on[t] - b.start[t] <= b.on_start if t == 0 else b.on[t] - b.on[t - 1] - b.start[t] <= 0
+
+    block.at_least = pyo.Constraint(block.step, rule=lambda b, t: b.job_kw[t] - b.p_low_kw[t] * b.on[t] >= 0)
+    block.at_most = pyo.Constraint(block.step, rule=lambda b, t: b.job_kw[t] - b.p_max_kw[t] * b.on[t] <= 0)
+    block.starts = pyo.Constraint(block.step, rule=starts)
+    started = pyo.quicksum(block.start[t] for t in block.step)
+    block.restarted = pyo.Constraint(expr=block.restarts - started >= -block.first_starts)
+    work = pyo.quicksum(block.hours[t] * block.job_kw[t] for t in block.step)
+    block.work = pyo.Constraint(
+        expr=work + block.missing_kwh - block.e_checkpoint_kwh * block.restarts >= block.e_job_kwh
+    )
+    block.power_kw = pyo.Expression(block.step, rule=lambda b, t: b.job_kw[t])
+    late = block.delay_eur_per_kwh * block.missing_kwh
+    block.cost_eur = pyo.Expression(expr=late + block.checkpoint_eur * block.restarts)
+
+
+@dataclass(frozen=True)
+class ComputingJob(Device):
+    """A batch job; `p_max_kw` is 0 outside of its window.
+
+    Parameters
+    ----------
+    e_job_kwh : float
+        Energy that the job still takes. [kWh]
+    p_low_kw : float or ndarray, (time,)
+        Smallest power while it runs. [kW]
+    e_checkpoint_kwh, checkpoint_eur : float
+        Energy and price of each pause. [kWh], [EUR]
+    delay_eur_per_kwh : float
+        Price of work not done by the deadline. [EUR/kWh]
+    on_start : float
+        1 where it runs as the first step begins.
+    """
+
+    template: ClassVar[Template] = Template(
+        "computing_job",
+        write_computing_job,
+        ("e_job_kwh", "e_checkpoint_kwh", "checkpoint_eur", "delay_eur_per_kwh", "on_start", "first_starts"),
+        ("p_low_kw", "p_max_kw"),
+    )
+
+    e_job_kwh: float
+    p_low_kw: np.ndarray | float
+    delay_eur_per_kwh: float
+    e_checkpoint_kwh: float = 0.0
+    checkpoint_eur: float = 0.0
+    on_start: float = 0.0
+
+    @property
+    def first_starts(self) -> float:
+        """Starts that cost nothing: one, unless the job is running already."""
+        return 1.0 - self.on_start
