@@ -58,10 +58,13 @@ class Places:
         Columns of each family, (column, member) with the member innermost.
     coupling : slice
         Coupling rows.
+    sums : tuple of SharedSum
+        Sums with a column and a row of their own, behind everything else.
     """
 
     columns: tuple[slice, ...]
     coupling: slice
+    sums: tuple[SharedSum, ...] = ()
 
 
 def assemble(program: BlockProgram, *, shared_sums: bool = True) -> tuple[LinearProgram, Places]:
@@ -100,7 +103,7 @@ def assemble(program: BlockProgram, *, shared_sums: bool = True) -> tuple[Linear
         row_upper=np.concatenate([*(f.row_upper.ravel() for f in program.families), upper, np.zeros(extra)]),
         constant=program.constant,
         smallest=np.full(total[1], np.nan),
-    ), Places(tuple(places), coupling)
+    ), Places(tuple(places), coupling, tuple(sums))
 
 
 _Entries = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from gridtwin.optimize.block_program import BlockProgram
 from gridtwin.optimize.devices.area import BREACH, TAIL_RISK, WORST_BREACH, AreaTerms, area_fleet
-from gridtwin.optimize.devices.device import Device
+from gridtwin.optimize.devices.device import Device, template_of
 from gridtwin.optimize.template import Fleet, StampedFleet, Template, read_values, stamp_fleet
 
 
@@ -188,7 +188,7 @@ def stamp_devices(problem: FlexibilityProblem) -> tuple[list[StampedFleet], tupl
     price = problem.energy_price()
     places: dict[Template, list[int]] = {}
     for position, device in enumerate(problem.devices):
-        places.setdefault(device.template, []).append(position)
+        places.setdefault(template_of(device), []).append(position)
     stamped = []
     for members in places.values():
         devices = [problem.devices[position] for position in members]
@@ -200,7 +200,7 @@ def stamp_devices(problem: FlexibilityProblem) -> tuple[list[StampedFleet], tupl
 
 def fleet_of(devices: Sequence[Device], steps: int) -> Fleet:
     """Devices of one kind as numbers."""
-    template = devices[0].template
+    template = template_of(devices[0])
     names, buses = (tuple(getattr(device, part) for device in devices) for part in ("name", "bus"))
     return Fleet(template, names, buses, read_values(devices, template, steps))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gridtwin.errors import Finding, InfeasibleError
 from gridtwin.optimize.linear_program import LinearProgram
+from gridtwin.optimize.warm_start import KeyedBasis, give_basis, read_basis
 
 FEASIBILITY_TOLERANCE = 1e-6
 """Largest violation of a row or bound, and of optimality, in units of the model or relative."""
@@ -82,9 +83,13 @@ class PersistentSolver:
         numbers = np.arange(len(cost), dtype=np.int32)
         _check(self._highs.changeColsCost(len(numbers), numbers, cost), "change of costs")
 
-    def forget_basis(self) -> None:
-        """Let the next solve begin from nothing, with presolve."""
-        self._highs.clearSolver()
+    def give_basis(self, last: KeyedBasis, column_key: np.ndarray, row_key: np.ndarray) -> None:
+        """Begin the next solve where parts of the same name stood in another program."""
+        give_basis(self._highs, last, column_key, row_key)
+
+    def basis(self, column_key: np.ndarray, row_key: np.ndarray) -> KeyedBasis:
+        """The basis of the last solve, by name."""
+        return read_basis(self._highs, column_key, row_key)
 
     def solve(self) -> Solution:
         """Solve and audit; once more from scratch where the audit fails after a warm start.

@@ -9,9 +9,11 @@ both matrices against each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -45,12 +47,19 @@ class Template:
         Names of parameters with one value per device.
     series : tuple of str
         Names of parameters with one value per step.
+    at_end : tuple of str
+        Those of them that hold at the end of a step; all others are means over it.
+    carry : mapping of str to tuple of str
+        Names of scalars that a later plan begins with -> the variables whose sum they are at the end of a
+        step; a leading minus subtracts.
     """
 
     kind: str
     write: Writer
     scalars: tuple[str, ...]
     series: tuple[str, ...]
+    at_end: tuple[str, ...] = ()
+    carry: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.kind, self.write))
@@ -83,7 +92,8 @@ class Formulas:
     """Many numbers as functions of the parameters of a device.
 
     Most are constants or one parameter times a constant and come from one indexed product;
-    the rest are short formulas, each evaluated once however often it occurs.
+    the rest are short formulas. Formulas that differ only in which parameters they take, such as
+    those of all steps, are evaluated together.
     """
 
     def __init__(self, expressions: Iterable[Any], place: Mapping[int, int]) -> None:
@@ -91,12 +101,18 @@ class Formulas:
         self.constant = np.array([row.constant for row in rows], dtype=float)
         self.factor = np.array([row.factor for row in rows], dtype=float)
         self.parameter = np.array([row.parameter for row in rows], dtype=np.int64)
-        sources: dict[str, list[int]] = {}
+        patterns: dict[str, list[tuple[int, list[int]]]] = {}
         for position, row in enumerate(rows):
             if row.source:
-                sources.setdefault(row.source, []).append(position)
-        self.formulas = [
-            (compile(source, f"<formula {source}>", "eval"), np.array(where)) for source, where in sources.items()
+                pattern, taken = _split_pattern(row.source)
+                patterns.setdefault(pattern, []).append((position, taken))
+        self.formulas: list[tuple[CodeType, np.ndarray, np.ndarray]] = [
+            (
+                compile(pattern, f"<formula {pattern}>", "eval"),
+                np.array([position for position, _ in uses]),
+                np.array([taken for _, taken in uses]),
+            )
+            for pattern, uses in patterns.items()
         ]
 
     def evaluate(self, values: np.ndarray) -> np.ndarray:
@@ -104,10 +120,26 @@ class Formulas:
         numbers = np.repeat(self.constant[:, None], values.shape[1], axis=1)
         (simple,) = np.nonzero(self.factor)
         numbers[simple] += self.factor[simple, None] * values[self.parameter[simple]]
-        scope = {"v": values, "exp": np.exp, "sqrt": np.sqrt, "log": np.log}
-        for code, where in self.formulas:
-            numbers[where] = eval(code, {"__builtins__": {}}, scope)
+        scope = {"exp": np.exp, "sqrt": np.sqrt, "log": np.log, "__builtins__": {}}
+        for code, where, taken in self.formulas:
+            parameters = {f"v{k}": values[taken[:, k]] for k in range(taken.shape[1])}
+            numbers[where] = eval(code, scope | parameters)
         return numbers
+
+
+def _split_pattern(source: str) -> tuple[str, list[int]]:
+    """A formula with its parameters numbered from 0, and which those are.
+
+    >>> _split_pattern("(v[7]*(1.0-v[3]))")
+    ('(v0*(1.0-v1))', [7, 3])
+    """
+    taken: list[int] = []
+
+    def number(match: re.Match[str]) -> str:
+        taken.append(int(match[1]))
+        return f"v{len(taken) - 1}"
+
+    return re.sub(r"v\[(\d+)\]", number, source), taken
 
 
 @dataclass(frozen=True)
@@ -195,6 +227,8 @@ class CompiledTemplate:
         Rows of each parameter in the table of values.
     columns : dict of str to list of int
         Columns of each variable, in the order of its index.
+    column_component, column_step, row_component, row_step : ndarray
+        Which variable or constraint each column or row belongs to, and its step (0 where it has none).
     shape, port_shape : SparseShape
         Rows of a device, and its ports: active power of every step, then reactive power where it has any.
     integer : ndarray of bool, (column,)
@@ -210,6 +244,10 @@ class CompiledTemplate:
     parameters: dict[str, slice]
     columns: dict[str, list[int]]
     row_names: list[str]
+    column_component: np.ndarray
+    column_step: np.ndarray
+    row_component: np.ndarray
+    row_step: np.ndarray
     shape: SparseShape
     value: Formulas
     row_lower: Formulas
@@ -243,6 +281,7 @@ def compile_template(template: Template, steps: int) -> CompiledTemplate:
     for column, coefficient in zip(cost.columns, cost.coefficients, strict=True):
         dense_cost[column] = coefficient
     semi = list(getattr(block, "semicontinuous", ()))
+    (column_component, column_step), (row_component, row_step) = _place_in_time(variables), _place_in_time(rows)
     exclusive = [[column_of[id(part)] for part in triple] for triple in getattr(block, "exclusive", ())]
     return CompiledTemplate(
         template=template,
@@ -250,6 +289,10 @@ def compile_template(template: Template, steps: int) -> CompiledTemplate:
         parameters=parameters,
         columns={v.name: [column_of[id(part)] for part in v.values()] for v in block.component_objects(pyo.Var)},
         row_names=[row.name for row in rows],
+        column_component=column_component,
+        column_step=column_step,
+        row_component=row_component,
+        row_step=row_step,
         shape=_shape(forms),
         value=Formulas([c for form in forms for c in form.coefficients], place),
         row_lower=Formulas([_less(row.lower, form.constant, -np.inf) for row, form in _both(rows, forms)], place),
@@ -266,6 +309,18 @@ def compile_template(template: Template, steps: int) -> CompiledTemplate:
         semicontinuous=np.array([column_of[id(variable)] for variable, _ in semi], dtype=np.int64),
         smallest=Formulas([value for _, value in semi], place),
     )
+
+
+def _place_in_time(parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Component and step of variables or constraints; a second index counts as another component."""
+    names: dict[Any, int] = {}
+    component, step = [], []
+    for part in parts:
+        index = part.index()
+        time, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
+        component.append(names.setdefault((part.parent_component().name, rest), len(names)))
+        step.append(0 if time is None else int(time))
+    return np.array(component, dtype=np.int64), np.array(step, dtype=np.int64)
 
 
 def _both(rows: list[Any], forms: list[_LinearForm]) -> Iterable[tuple[Any, _LinearForm]]:

@@ -18,6 +18,7 @@ from gridtwin.optimize.linear_program import LinearProgram, Places, assemble
 from gridtwin.optimize.model import FlexibilityProgram
 from gridtwin.optimize.own_rows import OwnRows, add_own_rows
 from gridtwin.optimize.solve import FEASIBILITY_TOLERANCE, MIP_GAP, PersistentSolver, Solution
+from gridtwin.optimize.warm_start import KeyedBasis, name_parts
 
 SIMULTANEOUS_KW = 1e-3
 """Charging and discharging at once above this burns energy. [kW]"""
@@ -119,6 +120,32 @@ class FlexibilitySolver:
         relaxed = replace(self._linear, integer=np.zeros_like(self._linear.integer))
         self._solver = PersistentSolver(_copy(relaxed), time_limit_seconds=time_limit_seconds)
         self._decided = np.zeros(0, dtype=np.int64)
+        self._names: tuple[np.ndarray, np.ndarray] = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of the linear program."""
+        return len(self._linear.cost)
+
+    def name_parts(self, identity: np.ndarray, when: np.ndarray) -> None:
+        """Name columns and rows, so that a basis can pass from one program to the next.
+
+        Parameters
+        ----------
+        identity : ndarray, (device,)
+            Number of each device that is the same in every program.
+        when : ndarray, (step,)
+            Fine step with which each step begins.
+        """
+        self._names = name_parts(self.program, self._places, identity=identity, when=when)
+
+    def begin_with(self, basis: KeyedBasis) -> None:
+        """Begin the next solve with the basis of another program."""
+        self._solver.give_basis(basis, *self._names)
+
+    def basis(self) -> KeyedBasis:
+        """The basis of the last linear program, by name."""
+        return self._solver.basis(*self._names)
 
     def set_room(self, room_kw: np.ndarray) -> None:
         """New room of the network limits. (row,) [kW]"""

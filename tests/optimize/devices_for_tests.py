@@ -59,12 +59,15 @@ def _one(kind: str, name: str, bus: str, rng: np.random.Generator) -> Device:
         ),
         "computing_job": lambda: ComputingJob(name, bus, nothing, nothing, up, 9.0, 0.5 * up, 3.0, 0.4, 0.2),
     }
+    if kind == "steady":
+        return replace(_one("heat_pump", name, bus, rng), p_planned_kw=base, change_eur_per_kwh=0.02)
     return made[kind]()
 
 
 KINDS = [
     "battery", "electric_car", "bidirectional_car", "heat_pump", "two_capacity_heat_pump", "hot_water_tank",
     "feed_in", "inverter", "shiftable_process", "interruptible_process", "electrolyser", "computing_job",
+    "steady",
 ]  # fmt: skip
 
 

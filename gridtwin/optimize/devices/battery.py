@@ -70,6 +70,8 @@ class Battery(Device):
         write=write_battery,
         scalars=("e_start_kwh", "efficiency", "wear_eur_per_kwh", "end_value_eur_per_kwh"),
         series=("p_charge_kw", "p_discharge_kw", "e_min_kwh", "e_max_kwh"),
+        at_end=("e_min_kwh", "e_max_kwh"),
+        carry={"e_start_kwh": ("stored_kwh",)},
     )
 
     p_charge_kw: Series

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyomo.environ as pyo
 
-from gridtwin.optimize.devices.device import Device
+from gridtwin.optimize.devices.device import Device, before, last_step
 from gridtwin.optimize.template import Template
 
 
@@ -17,7 +17,8 @@ def write_computing_job(block: Any) -> None:
 
         p_low[t] on[t] <= p[t] <= p_max[t] on[t]                   running
         on[t] - on[t-1] <= start[t]                                starts
-        sum of h p + missing >= e_job + e_checkpoint (starts - 1)  work
+        left[t] = left[t-1] - h p[t]                               work
+        missing >= left[end] + e_checkpoint (starts - 1)           deadline
         on in {0, 1},  start, missing >= 0
         cost = delay_price missing + checkpoint_price (starts - 1)
 
@@ -38,10 +39,13 @@ def write_computing_job(block: Any) -> None:
     block.starts = pyo.Constraint(block.step, rule=starts)
     started = pyo.quicksum(block.start[t] for t in block.step)
     block.restarted = pyo.Constraint(expr=block.restarts - started >= -block.first_starts)
-    work = pyo.quicksum(block.hours[t] * block.job_kw[t] for t in block.step)
+    block.left_kwh = pyo.Var(block.step, bounds=(-block.e_job_kwh, block.e_job_kwh))
     block.work = pyo.Constraint(
-        expr=work + block.missing_kwh - block.e_checkpoint_kwh * block.restarts >= block.e_job_kwh
+        block.step,
+        rule=lambda b, t: b.left_kwh[t] + b.hours[t] * b.job_kw[t] - before(b.left_kwh, t, b.e_job_kwh) == 0,
     )
+    owed = block.left_kwh[last_step(block)] + block.e_checkpoint_kwh * block.restarts
+    block.deadline = pyo.Constraint(expr=block.missing_kwh - owed >= 0)
     block.power_kw = pyo.Expression(block.step, rule=lambda b, t: b.job_kw[t])
     late = block.delay_eur_per_kwh * block.missing_kwh
     block.cost_eur = pyo.Expression(expr=late + block.checkpoint_eur * block.restarts)
@@ -70,6 +74,7 @@ class ComputingJob(Device):
         write_computing_job,
         ("e_job_kwh", "e_checkpoint_kwh", "checkpoint_eur", "delay_eur_per_kwh", "on_start", "first_starts"),
         ("p_low_kw", "p_max_kw"),
+        carry={"e_job_kwh": ("left_kwh",), "on_start": ("on",)},
     )
 
     e_job_kwh: float

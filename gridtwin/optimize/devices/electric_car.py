@@ -70,6 +70,7 @@ def _write_energy(block: Any, gained_kw: Any) -> None:
 
 _SCALARS = ("e_due_kwh", "charging_efficiency", "unserved_eur_per_kwh")
 _SERIES = ("p_max_kw", "p_low_kw", "e_min_kwh", "e_max_kwh", "keep", "e_arrive_kwh", "leave")
+_CARRY = {"e_start_kwh": ("charged_kwh",)}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class ChargingSession(Device):
         Energy in the battery per energy at the plug; 1 where energies are meant at the plug. [-]
     """
 
-    template: ClassVar[Template] = Template("electric_car", write_session, _SCALARS, _SERIES)
+    template: ClassVar[Template] = Template("electric_car", write_session, _SCALARS, _SERIES, carry=_CARRY)
 
     arrival: pd.Timestamp
     departure: pd.Timestamp
@@ -165,6 +166,7 @@ class BidirectionalSession(ChargingSession):
         write_bidirectional_session,
         (*_SCALARS, "wear_eur_per_kwh"),
         (*_SERIES, "p_back_kw"),
+        carry=_CARRY,
     )
 
     wear_eur_per_kwh: float = 0.0

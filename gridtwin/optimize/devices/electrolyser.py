@@ -85,6 +85,7 @@ class Electrolyser(Device):
             "on_start",
         ),
         ("offtake_kg_per_h",),
+        carry={"s_start_kg": ("stored_kg",), "on_start": ("on",)},
     )
 
     p_rated_kw: float

@@ -86,6 +86,7 @@ def _write_debt(block: Any, owed: Any, fading_h: Any) -> None:
 
 _SCALARS = ("ua_kw_per_k", "c_kwh_per_k", "kelvin_start", "comfort_kelvin", "comfort_eur_per_kelvin_hour")
 _SERIES = ("p_base_kw", "p_min_kw", "p_max_kw")
+_CARRY = {"kelvin_start": ("free_kelvin", "warm_kelvin", "-cold_kelvin")}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class HeatPump(Device):
         Price of leaving the comfort band. [EUR/(K h)]
     """
 
-    template: ClassVar[Template] = Template("heat_pump", write_heat_pump, _SCALARS, (*_SERIES, "cop"))
+    template: ClassVar[Template] = Template("heat_pump", write_heat_pump, _SCALARS, (*_SERIES, "cop"), carry=_CARRY)
 
     ua_kw_per_k: float
     c_kwh_per_k: float
@@ -137,6 +138,7 @@ class TwoCapacityHeatPump(Device):
         write_two_capacity_heat_pump,
         (*_SCALARS, "structure_start", "share_room"),
         (*_SERIES, "a_tt", "a_ts", "a_st", "a_ss", "b_t", "b_s"),
+        carry=_CARRY | {"structure_start": ("structure_kelvin",)},
     )
 
     ua_kw_per_k: float

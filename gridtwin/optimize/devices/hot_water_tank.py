@@ -67,6 +67,8 @@ class HotWaterTank(Device):
         write=write_hot_water_tank,
         scalars=("e_rated_kwh", "e_start_kwh", "tau_h", "unserved_eur_per_kwh"),
         series=("p_max_kw", "cop", "draw_kw", "e_wish_kwh"),
+        at_end=("e_wish_kwh",),
+        carry={"e_start_kwh": ("heat_kwh",)},
     )
 
     e_rated_kwh: float

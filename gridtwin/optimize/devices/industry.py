@@ -58,7 +58,7 @@ def write_interruptible_process(block: Any) -> None:
         return b.off[t] - b.stop[t] <= b.off_start if t == 0 else b.off[t] - b.off[t - 1] - b.stop[t] <= 0
 
     def elapsed(b: Any, t: int) -> Any:
-        return b.off_h[t] - (b.off_h[t - 1] if t else 0) - b.hours[t] * b.off[t] >= -b.reset_h * (1 - b.off[t])
+        return b.off_h[t] - before(b.off_h, t, b.off_start_h) - b.hours[t] * b.off[t] >= -b.reset_h * (1 - b.off[t])
 
     block.off_h = pyo.Var(block.step, bounds=(0, block.off_max_h))
     block.stops = pyo.Constraint(block.step, rule=stops)
@@ -90,6 +90,7 @@ class ShiftableProcess(Device):
         write_shiftable_process,
         ("s_rated_kwh", "s_start_kwh", "ramp_kw_per_h", "production_eur_per_kwh"),
         ("p_base_kw", "p_min_kw", "p_max_kw"),
+        carry={"s_start_kwh": ("stock_kwh",)},
     )
 
     s_rated_kwh: float
@@ -112,13 +113,16 @@ class InterruptibleProcess(Device):
         Price of energy not used, price of each interruption. [EUR/kWh], [EUR]
     off_start : float
         1 where it is off as the first step begins.
+    off_start_h : float
+        How long it has been off by then. [h]
     """
 
     template: ClassVar[Template] = Template(
         "interruptible_process",
         write_interruptible_process,
-        ("off_max_h", "reset_h", "stops_max", "interruption_eur_per_kwh", "stop_eur", "off_start"),
+        ("off_max_h", "reset_h", "off_start_h", "stops_max", "interruption_eur_per_kwh", "stop_eur", "off_start"),
         ("p_base_kw",),
+        carry={"off_start": ("off",), "off_start_h": ("off_h",)},
     )
 
     off_max_h: float
@@ -126,6 +130,7 @@ class InterruptibleProcess(Device):
     interruption_eur_per_kwh: float
     stop_eur: float = 0.0
     off_start: float = 0.0
+    off_start_h: float = 0.0
 
     @property
     def reset_h(self) -> float:
