@@ -83,6 +83,7 @@ VARIABLES: dict[str, Variable] = {
     "i_ka_per_mvar": Variable("current by reactive power", "kA/Mvar", SENSITIVITY_BRANCH, "by consumption"),
     "p_branch_mw_per_mw": Variable("flow by active power", "MW/MW", SENSITIVITY_BRANCH, "by consumption"),
     "p_branch_mw_per_mvar": Variable("flow by reactive power", "MW/Mvar", SENSITIVITY_BRANCH, "by consumption"),
+    "marginal_loss": Variable("marginal losses", "MW/MW", ("time", "bus"), "losses per energy more consumed at a bus"),
     "price_eur_per_mwh": Variable("price", "EUR/MWh", ("time",), "day-ahead, may be negative"),
     "temperature_celsius": Variable("outdoor temperature", "°C", ("time",), "mean over the interval"),
 }

@@ -23,6 +23,8 @@ from gridtwin.optimize.network_limits import (
 )
 from gridtwin.scenario import Flexibility
 
+CERTIFIED_LOSS_PERCENT = 2.0
+"""Error of the energy lost on a day that a certified plan may show. [%]"""
 RunFlow = Callable[[GridTwin, Profiles], xr.Dataset]
 
 
@@ -81,6 +83,10 @@ class Certificate:
     max_lp_error_percent, max_lp_error_pu : float
         Largest difference between room planned and room found in the last round, on the limits in the model.
         [% of rating], [pu]
+    max_loss_error_percent : float
+        Largest error of the energy lost on a day, planned against AC power flow. [%]
+    bound_gap : float
+        Largest distance of a day's objective to what no plan can be below, relative; in the last round. [-]
     solves : tuple of dict
         Day, round, solver status, objective in EUR, rows in the model and violations of each round.
     """
@@ -99,6 +105,8 @@ class Certificate:
     unsolved_steps: int
     max_lp_error_percent: float = 0.0
     max_lp_error_pu: float = 0.0
+    max_loss_error_percent: float = 0.0
+    bound_gap: float = 0.0
     solves: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,6 +166,7 @@ def write_certificate(
     rounds: int = 0,
     max_lp_error_percent: float = 0.0,
     max_lp_error_pu: float = 0.0,
+    max_loss_error_percent: float = 0.0,
     solves: tuple[dict[str, Any], ...] = (),
 ) -> Certificate:
     """One certificate from the checks of all days."""
@@ -183,8 +192,20 @@ def write_certificate(
         unsolved_steps=unsolved,
         max_lp_error_percent=max_lp_error_percent,
         max_lp_error_pu=max_lp_error_pu,
+        max_loss_error_percent=max_loss_error_percent,
+        bound_gap=_bound_gap(solves),
         solves=solves,
     )
+
+
+def _bound_gap(solves: Sequence[dict[str, Any]]) -> float:
+    """Gap of the last solve of each day, the largest of all days."""
+    last = {solve["day"]: solve for solve in solves if "lower_bound_eur" in solve}
+    gaps = [
+        (solve["objective_eur"] - solve["lower_bound_eur"]) / max(1.0, abs(solve["objective_eur"]))
+        for solve in last.values()
+    ]
+    return float(max([0.0, *gaps]))
 
 
 def _worst_place(

@@ -183,6 +183,7 @@ def _join_certificates(study: Study, days: list[PlannedDay]) -> Certificate:
         rounds=max(len(day.solves) for day in days),
         max_lp_error_percent=max(day.lp_error[0] for day in days),
         max_lp_error_pu=max(day.lp_error[1] for day in days),
+        max_loss_error_percent=max(day.loss_error_percent for day in days),
         solves=tuple(solve for day in days for solve in day.solves),
     )
 

@@ -12,7 +12,8 @@ import xarray as xr
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.optimize.area_terms import price_area
-from gridtwin.optimize.certificate import LimitCheck, RunFlow, check_limits
+from gridtwin.optimize.certificate import CERTIFIED_LOSS_PERCENT, LimitCheck, RunFlow, check_limits
+from gridtwin.optimize.day_losses import Losses, linearise_losses
 from gridtwin.optimize.day_plan import DayPlan, find_caps, mark_caps, read_plan
 from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.flexible_assets import (
@@ -112,6 +113,12 @@ class Day:
         paths = apply_schedule(study.twin, study.forecast.isel(time=self.where), plan, q_per_p=study.q_per_p)
         return paths, study.run_flow(study.twin, paths)
 
+    def linearise_losses(self, paths: xr.Dataset, flow: xr.Dataset, p_kw: np.ndarray) -> Losses:
+        """Losses around a plan."""
+        study = self.study
+        at_bus_mw, priced = self.at_buses_mw(p_kw), study.settings.price_losses
+        return linearise_losses(study.twin, paths, flow, study.buses, at_bus_mw, priced=priced)
+
 
 @dataclass(frozen=True)
 class AcRound:
@@ -131,6 +138,10 @@ class AcRound:
         Network rows without room left.
     lp_error_mw : ndarray, (limit, time)
         Room found minus room planned on binding rows, 0 on all others. [MW]
+    losses : Losses
+        Losses at the plan, and their slopes.
+    loss_error_percent : float
+        Energy lost on the day, planned against found. [%]
     """
 
     plan: DayPlan
@@ -139,6 +150,8 @@ class AcRound:
     missing_mw: np.ndarray
     binding: np.ndarray
     lp_error_mw: np.ndarray
+    losses: Losses
+    loss_error_percent: float
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,7 @@ class PlannedDay:
     unmet: list[dict[str, Any]]
     converged: bool
     lp_error: tuple[float, float]
+    loss_error_percent: float = 0.0
     solves: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -177,7 +191,8 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
     p_ref_kw, paths, flow = _find_reference(day)
     limits = find_network_limits(study.twin, _operating_point(paths, flow), study.buses)
     room_mw = measure_room(study.twin, flow, limits, study.settings.confidence)
-    rounds = AcRounds(day, limits, room_mw, p_ref_kw=p_ref_kw)
+    losses = day.linearise_losses(paths, flow, p_ref_kw)
+    rounds = AcRounds(day, limits, room_mw, losses, p_ref_kw=p_ref_kw)
     best, converged = rounds.run()
     return PlannedDay(
         plan=best.plan,
@@ -186,6 +201,7 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
         unmet=_list_unmet(day, limits, best, last_day),
         converged=converged,
         lp_error=_lp_error(study.twin, limits, best.lp_error_mw),
+        loss_error_percent=best.loss_error_percent,
         solves=rounds.log,
     )
 
@@ -212,7 +228,7 @@ def leave_unscheduled(day: Day, carried: CarriedState, *, failure: str = "") -> 
     unmet = list_breaches(study.twin, check, unresponsive, study.settings, step=day.axis.step)
     reason = np.full(day.p_base_kw.shape, NO_PLAN if failure else "")
     solves = [{"day": str(day.axis.local_times[0].date()), "round": 0, "status": failure}] if failure else []
-    return PlannedDay(plan, reason, check, unmet, not failure, (0.0, 0.0), solves)
+    return PlannedDay(plan, reason, check, unmet, not failure, (0.0, 0.0), 0.0, solves)
 
 
 class AcRounds:
@@ -231,12 +247,16 @@ class AcRounds:
         Limits and their response.
     room_mw : ndarray, (limit, time)
         Room at the reference. [MW]
+    losses : Losses
+        Losses at the reference, and their slopes.
     p_ref_kw : ndarray, (time, asset)
         The plan at which the room was measured. [kW]
     """
 
-    def __init__(self, day: Day, limits: NetworkLimits, room_mw: np.ndarray, *, p_ref_kw: np.ndarray) -> None:
-        self.day, self.limits = day, limits
+    def __init__(
+        self, day: Day, limits: NetworkLimits, room_mw: np.ndarray, losses: Losses, *, p_ref_kw: np.ndarray
+    ) -> None:
+        self.day, self.limits, self.losses = day, limits, losses
         self.log: list[dict[str, Any]] = []
         p_ref_mw, p_min_mw, p_max_mw = (
             day.at_buses_mw(p_kw) for p_kw in (p_ref_kw, day.band_kw("p_min_kw"), day.band_kw("p_max_kw"))
@@ -274,6 +294,7 @@ class AcRounds:
             inflexible_kw=inflexible_kw,
             rows=self.rows,
             room_kw=self._room_kw(),
+            bus_price_eur_per_kwh=self._loss_price(),
             breach_eur_per_kwh=study.settings.breach_price_eur_per_kwh,
             worst_breach_eur=study.settings.worst_breach_price_eur,
         )
@@ -281,6 +302,13 @@ class AcRounds:
         self.solver = FlexibilitySolver(
             program, time_limit_seconds=study.settings.time_limit_seconds, own_rows=study.own_rows
         )
+
+    def _loss_price(self) -> np.ndarray | None:
+        """Losses at the day-ahead price. (time, bus) [EUR/kWh]"""
+        study = self.day.study
+        if not study.settings.price_losses:
+            return None
+        return np.asarray(study.price_eur_per_mwh[self.day.where, None] / KW_PER_MW * self.losses.slope)
 
     def _room_kw(self) -> np.ndarray:
         return np.asarray(KW_PER_MW * self.ceiling_mw[self.rows.limit, self.rows.step])
@@ -292,25 +320,27 @@ class AcRounds:
         plan = read_plan(self.solver.program, solution.x, asset_of=day.asset_of, p_base_kw=day.p_base_kw)
         self.capped |= find_caps(day.devices, day.asset_of, plan.p_kw, day.p_base_kw)
         plan = replace(plan, p_kw=mark_caps(plan.p_kw, day.p_base_kw, self.capped))
-        _, flow = day.run_paths(plan.p_kw)
+        paths, flow = day.run_paths(plan.p_kw)
         check = check_limits(study.twin, flow, study.settings.confidence)
         room_mw = measure_room(study.twin, flow, self.limits, study.settings.confidence)
         self._note(number, solution, check)
-        return self._compare(plan, check, room_mw)
+        return self._compare(plan, check, room_mw, day.linearise_losses(paths, flow, plan.p_kw))
 
-    def _compare(self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray) -> AcRound:
+    def _compare(self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray, losses: Losses) -> AcRound:
         admitted_mw = np.zeros_like(room_mw)
         admitted_mw[self.rows.limit, self.rows.step] = plan.over_kw / KW_PER_MW
         load_mw = self.limits.weight @ self.day.at_buses_mw(plan.p_kw)
         planned_mw = np.where(self.in_model, self.ceiling_mw - load_mw, np.inf)
         binding = planned_mw < BINDING_KW / KW_PER_MW
         error_mw = np.subtract(room_mw, planned_mw, out=np.zeros_like(room_mw), where=binding)
-        return AcRound(plan, check, room_mw + load_mw, -room_mw - admitted_mw, binding, error_mw)
+        missing_mw, wrong_percent = -room_mw - admitted_mw, self.losses.error_percent(losses)
+        return AcRound(plan, check, room_mw + load_mw, missing_mw, binding, error_mw, losses, wrong_percent)
 
     def _agrees(self, present: AcRound, number: int) -> bool:
         """Whether no room is missing and, in the first rounds, no room was given away."""
         aim_mw = self.limits.aim_mw[:, None]
         wasted = (present.lp_error_mw > 10 * aim_mw).any() and number <= FREE_ROUNDS
+        wasted |= present.loss_error_percent > CERTIFIED_LOSS_PERCENT and number <= FREE_ROUNDS
         return not (wasted or present.check.unsolved.any() or (present.missing_mw > aim_mw).any())
 
     def _lack(self, present: AcRound) -> float:
@@ -325,7 +355,9 @@ class AcRounds:
         back_mw = self.ceiling_mw - 4 * self.limits.guard_mw[:, None]
         self.ceiling_mw = np.where(present.check.unsolved > 0, back_mw, regained)
         surprising = (present.missing_mw > self.limits.aim_mw[:, None]) & ~self.in_model
-        if surprising.any():
+        self.losses = present.losses
+        # slopes of losses enter the costs; later rounds keep them, so that the rounds settle
+        if surprising.any() or (self.day.study.settings.price_losses and number <= FREE_ROUNDS):
             self.in_model = self.in_model | surprising
             self._build()
             return
