@@ -7,6 +7,7 @@ Every solution is audited here, by numpy.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import highspy
@@ -91,26 +92,33 @@ class PersistentSolver:
         """The basis of the last solve, by name."""
         return read_basis(self._highs, column_key, row_key)
 
-    def solve(self) -> Solution:
+    def solve(self, seconds: float | None = None) -> Solution:
         """Solve and audit; once more from scratch where the audit fails after a warm start.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            Time limit of this solve instead of the usual one. [s]
 
         Raises
         ------
         InfeasibleError
             If there is no solution, or none that passes the audit.
         """
-        solution, faults = self._run()
+        deadline = time.monotonic() + (self._time_limit_seconds if seconds is None else seconds)
+        solution, faults = self._run(deadline)
         if faults:
             # a start from the last basis has been seen to end "optimal" at a wrong point
             self._highs.clearSolver()
-            solution, faults = self._run()
+            solution, faults = self._run(deadline)
         if faults:
             raise InfeasibleError(faults)
         return solution
 
-    def _run(self) -> tuple[Solution, list[Finding]]:
+    def _run(self, deadline: float) -> tuple[Solution, list[Finding]]:
         # HiGHS counts the time of all runs together
-        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + self._time_limit_seconds)
+        left = max(1e-9, deadline - time.monotonic())
+        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + left)
         self._highs.run()
         status = self._accept_status()
         found = self._highs.getSolution()

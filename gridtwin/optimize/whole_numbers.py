@@ -8,6 +8,7 @@ search where not. Its objective stays the bound that the decision is measured ag
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,7 +120,7 @@ class FlexibilitySolver:
         self._whole = replace(self._whole, integer=np.union1d(self._whole.integer, own_integer))
         relaxed = replace(self._linear, integer=np.zeros_like(self._linear.integer))
         self._solver = PersistentSolver(_copy(relaxed), time_limit_seconds=time_limit_seconds)
-        self._decided = np.zeros(0, dtype=np.int64)
+        self._decided, self._deadline = np.zeros(0, dtype=np.int64), np.inf
         self._names: tuple[np.ndarray, np.ndarray] = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
     @property
@@ -165,69 +166,85 @@ class FlexibilitySolver:
         InfeasibleError
             If no solution is found in time, or none passes the audit.
         """
-        relaxed = self._solver.solve()
-        if len(self._whole.integer) or len(self._small(relaxed.x)):
+        self._deadline = time.monotonic() + self._time_limit_seconds
+        self._undecide()
+        relaxed = self._solver.solve(self._remaining())
+        if len(self._whole.integer):
             return self._finish(self._search(relaxed), relaxed)
-        return self._finish(self._fix_directions(relaxed), relaxed)
+        decided = replace(self._decide(relaxed), lower_bound_eur=relaxed.lower_bound_eur)
+        if decided.objective_eur - relaxed.lower_bound_eur > MIP_GAP * max(1.0, abs(decided.objective_eur)):
+            decided = self._better(decided)
+        return self._finish(decided, relaxed)
+
+    def _remaining(self) -> float:
+        """Time that is left; never nothing, so that HiGHS says itself that it found nothing. [s]"""
+        return max(1e-9, self._deadline - time.monotonic())
 
     def _small(self, x: np.ndarray) -> np.ndarray:
-        """Semi-continuous columns between 0 and their smallest value."""
+        """Positions of semi-continuous columns between 0 and their smallest value."""
         power = x[self._whole.semicontinuous]
         tolerance = FEASIBILITY_TOLERANCE * (1 + self._whole.smallest)
-        between = (power > 1e-4) & (power < self._whole.smallest - tolerance)
-        return np.asarray(self._whole.semicontinuous[between])
+        return np.flatnonzero((power > 1e-4) & (power < self._whole.smallest - tolerance))
 
     def _burning(self, x: np.ndarray) -> np.ndarray:
         """Pairs that are positive at once."""
         one, other, _ = self._whole.exclusive.T
         return np.asarray(self._whole.exclusive[np.minimum(x[one], x[other]) > SIMULTANEOUS_KW])
 
-    def _fix_directions(self, solution: Solution) -> Solution:
-        """Hold burning pairs to the stronger direction; search instead where that is not good enough."""
-        bound, fixed = solution.lower_bound_eur, []
-        while len(burning := self._burning(solution.x)):
+    def _decide(self, solution: Solution) -> Solution:
+        """Hold burning pairs to the stronger direction and small powers to 0 or their smallest, until none is left."""
+        while len(burning := self._burning(solution.x)) + len(small := self._small(solution.x)):
             one, other, mode = burning.T
             forward = (solution.x[one] >= solution.x[other]).astype(float)
-            self._solver.set_column_bounds(mode, forward, forward)
-            fixed.append(mode)
-            solution = self._solver.solve()
-        if fixed:
-            self._decided = np.union1d(self._decided, np.concatenate(fixed))
-        if solution.objective_eur - bound <= MIP_GAP * max(1.0, abs(solution.objective_eur)):
-            return solution
-        return self._better(solution, bound)
+            self._hold(mode, forward, forward)
+            columns, smallest = self._whole.semicontinuous[small], self._whole.smallest[small]
+            on = solution.x[columns] >= smallest / 2
+            self._hold(columns, np.where(on, smallest, 0.0), np.where(on, self._linear.upper[columns], 0.0))
+            solution = self._solver.solve(self._remaining())
+        return solution
 
-    def _better(self, solution: Solution, bound: float) -> Solution:
-        """The search's solution where it is better than the one by stronger directions."""
-        self._solver.set_column_bounds(
-            self._decided, self._linear.lower[self._decided], self._linear.upper[self._decided]
-        )
-        start = replace(solution, lower_bound_eur=bound)
+    def _hold(self, columns: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        self._solver.set_column_bounds(columns, lower, upper)
+        self._decided = np.union1d(self._decided, columns)
+
+    def _undecide(self) -> None:
+        """Free what an earlier solve decided, so that the next linear program is a bound again."""
+        decided, self._decided = self._decided, np.zeros(0, dtype=np.int64)
+        if len(decided):
+            self._solver.set_column_bounds(decided, self._linear.lower[decided], self._linear.upper[decided])
+
+    def _better(self, decided: Solution) -> Solution:
+        """The search's solution where it finds a better one in the time that is left."""
         try:
-            searched = self._search(start)
+            searched = self._search(decided)
         except InfeasibleError:
-            return solution
-        return searched if searched.objective_eur < solution.objective_eur else solution
+            return decided
+        return searched if searched.objective_eur < decided.objective_eur else decided
 
     def _search(self, solution: Solution) -> Solution:
         """Mixed-integer solves in which what was wrong becomes whole, until nothing is wrong."""
+        whole = self._whole
         smallest = np.full(len(self._linear.cost), np.nan)
         integer = np.zeros(len(self._linear.cost), dtype=bool)
-        integer[self._whole.integer] = True
-        integer[self._decided] = True
+        integer[whole.integer] = True
+        # what was decided to get here was wrong in the linear program
+        modes = np.intersect1d(self._decided, whole.exclusive[:, 2])
+        integer[modes] = True
+        held = np.isin(whole.semicontinuous, self._decided)
+        smallest[whole.semicontinuous[held]] = whole.smallest[held]
         bound = solution.lower_bound_eur
-        least = dict(zip(self._whole.semicontinuous.tolist(), self._whole.smallest.tolist(), strict=True))
         for _ in range(ROUNDS):
             small, burning = self._small(solution.x), self._burning(solution.x)
-            smallest[small] = [least[column] for column in small.tolist()]
+            smallest[whole.semicontinuous[small]] = whole.smallest[small]
             integer[burning[:, 2]] = True
             program = replace(self._linear, integer=integer, smallest=smallest)
-            solution = PersistentSolver(_copy(program), time_limit_seconds=self._time_limit_seconds).solve()
+            solver = PersistentSolver(_copy(program), time_limit_seconds=self._time_limit_seconds)
+            solution = solver.solve(self._remaining())
             bound = max(bound, solution.lower_bound_eur)
             if not len(self._small(solution.x)) and not len(self._burning(solution.x)):
-                break
-        self._decided = np.flatnonzero(integer | np.isfinite(smallest))
-        return replace(solution, lower_bound_eur=bound)
+                self._decided = np.flatnonzero(integer | np.isfinite(smallest))
+                return replace(solution, lower_bound_eur=bound)
+        raise InfeasibleError(f"whole numbers are still missed after {ROUNDS} searches")
 
     def _finish(self, solution: Solution, relaxed: Solution) -> FlexibilitySolution:
         """By families; duals are those of the linear program."""
@@ -237,7 +254,7 @@ class FlexibilitySolver:
             x=split_columns(self.program.blocks.families, solution.x[:columns]),
             coupling_dual=dual[self._places.coupling],
             objective_eur=solution.objective_eur,
-            lower_bound_eur=min(solution.objective_eur, max(relaxed.lower_bound_eur, -np.inf)),
+            lower_bound_eur=min(solution.objective_eur, solution.lower_bound_eur),
             status=solution.status,
             decided=len(self._decided),
         )
