@@ -167,11 +167,12 @@ def _start_highs(program: LinearProgram) -> highspy.Highs:
     # one thread: the same schedule on every machine
     highs.setOptionValue("threads", 1)
     highs.setOptionValue("mip_rel_gap", MIP_GAP)
-    _check(highs.passModel(_as_highs(program)), "transfer of the model")
+    _check(highs.passModel(as_highs(program)), "transfer of the model")
     return highs
 
 
-def _as_highs(program: LinearProgram) -> highspy.HighsLp:
+def as_highs(program: LinearProgram) -> highspy.HighsLp:
+    """The program as HiGHS takes it."""
     lp = highspy.HighsLp()
     lp.num_row_, lp.num_col_ = program.matrix.shape
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
