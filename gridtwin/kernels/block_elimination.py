@@ -1,0 +1,215 @@
+"""Normal equations of thousands of blocks of one shape, eliminated side by side.
+
+Blocks of one template have their entries at the same places, so the order of elimination, the fill
+and every operation are known once. The numbers of eight blocks stand side by side, and each operation of
+the plan is done for all of them by a few vector instructions. For a block with rows A, columns
+weighted by theta and ports C the kernel forms
+
+    M = A theta A' + theta_rows                     eliminated as L D L'
+    K = C theta C' - (L^-1 A theta C')' D^-1 (L^-1 A theta C')
+
+K is the answer of the ports to their prices, summed over the blocks of a group. Rows are ordered so
+that independent ones go first: a chain of T steps then has a tree of log T levels, a
+port touches few rows, and K takes about T² operations instead of T³.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LANES = 8
+"""Blocks side by side."""
+SMALLEST_PIVOT = 1e-13
+"""A pivot below this share of its row's own size is no number: its row is left out."""
+
+
+class EliminationPlan(NamedTuple):
+    """What to do with the numbers of one shape; positions count entries of L, pivots first.
+
+    The pivot of row i stands at place i, the entries below it from `column_start[i]` on. A product adds
+    `value[a] value[b] theta[c]` to a place of M. Updates of a column are listed pair by pair of its entries. Rows
+    of the port matrix V = L^-1 A theta C' hold the ports `v_column`, sorted.
+    """
+
+    rows: int
+    entries: int
+    ports: int
+    product_place: Ints
+    product_a: Ints
+    product_b: Ints
+    product_column: Ints
+    column_start: Ints
+    column_row: Ints
+    update_start: Ints
+    update_target: Ints
+    order: Ints
+    v_start: Ints
+    v_column: Ints
+    v_product_place: Ints
+    v_product_a: Ints
+    v_product_port: Ints
+    v_product_column: Ints
+    v_update_start: Ints
+    v_update_target: Ints
+    v_update_source: Ints
+    v_update_entry: Ints
+    k_product_place: Ints
+    k_product_a: Ints
+    k_product_b: Ints
+    k_product_column: Ints
+
+
+@njit(cache=True, nogil=True)
+def eliminate_blocks(
+    plan: EliminationPlan,
+    value: Floats,
+    port_value: Floats,
+    theta: Floats,
+    theta_rows: Floats,
+    group: Ints,
+    factor: Floats,
+    answer: Floats,
+) -> None:
+    """Factors of all blocks, and the answer of each group's ports.
+
+    Parameters
+    ----------
+    value : ndarray, (block, entry, lane)
+        Entries of A.
+    port_value : ndarray, (block, port entry, lane)
+        Entries of C.
+    theta, theta_rows : ndarray, (block, column or row, lane)
+        Weights of columns and rows; 0 where fixed.
+    group : ndarray, (block, lane)
+        Group of each member, -1 for padding.
+    factor : ndarray, (block, entry of L, lane)
+        Output: D (inverted) at the pivots, L below them.
+    answer : ndarray, (group, pair of ports)
+        Output: K, upper triangle row by row, added to what is there.
+    """
+    v = np.empty((len(plan.v_column), LANES))
+    k = np.empty((plan.ports * (plan.ports + 1) // 2, LANES))
+    for block in range(len(value)):
+        lower = factor[block]
+        _fill_normal_matrix(plan, value[block], theta[block], theta_rows[block], lower)
+        _eliminate(plan, lower)
+        _fill_ports(plan, value[block], port_value[block], theta[block], v, k)
+        _reduce_ports(plan, lower, v, k)
+        _add_to_groups(k, group[block], answer)
+
+
+@njit(cache=True, fastmath=True)
+def _fill_normal_matrix(plan: EliminationPlan, value: Floats, theta: Floats, theta_rows: Floats, lower: Floats) -> None:
+    lower[:] = 0.0
+    for i in range(plan.rows):
+        for lane in range(LANES):
+            lower[i, lane] = theta_rows[plan.order[i], lane]
+    for n in range(len(plan.product_place)):
+        place, a, b, c = plan.product_place[n], plan.product_a[n], plan.product_b[n], plan.product_column[n]
+        for lane in range(LANES):
+            lower[place, lane] += value[a, lane] * value[b, lane] * theta[c, lane]
+
+
+@njit(cache=True)
+def _eliminate(plan: EliminationPlan, lower: Floats) -> None:
+    """Right-looking; pivots are inverted, an empty or cancelled one becomes 0 and so leaves its row out."""
+    size = np.empty((plan.rows, LANES))
+    for i in range(plan.rows):
+        for lane in range(LANES):
+            size[i, lane] = lower[i, lane]
+    scaled = np.empty(LANES)
+    for i in range(plan.rows):
+        for lane in range(LANES):
+            pivot = lower[i, lane]
+            lower[i, lane] = 1.0 / pivot if pivot > SMALLEST_PIVOT * size[i, lane] else 0.0
+        update = plan.update_start[i]
+        for p in range(plan.column_start[i], plan.column_start[i + 1]):
+            for lane in range(LANES):
+                scaled[lane] = lower[p, lane] * lower[i, lane]
+            for q in range(p, plan.column_start[i + 1]):
+                target = plan.update_target[update]
+                for lane in range(LANES):
+                    lower[target, lane] -= scaled[lane] * lower[q, lane]
+                update += 1
+        for p in range(plan.column_start[i], plan.column_start[i + 1]):
+            for lane in range(LANES):
+                lower[p, lane] *= lower[i, lane]
+
+
+@njit(cache=True, fastmath=True)
+def _fill_ports(plan: EliminationPlan, value: Floats, port_value: Floats, theta: Floats, v: Floats, k: Floats) -> None:
+    v[:] = 0.0
+    k[:] = 0.0
+    for n in range(len(plan.v_product_place)):
+        place, a = plan.v_product_place[n], plan.v_product_a[n]
+        b, c = plan.v_product_port[n], plan.v_product_column[n]
+        for lane in range(LANES):
+            v[place, lane] += value[a, lane] * port_value[b, lane] * theta[c, lane]
+    for n in range(len(plan.k_product_place)):
+        place, a = plan.k_product_place[n], plan.k_product_a[n]
+        b, c = plan.k_product_b[n], plan.k_product_column[n]
+        for lane in range(LANES):
+            k[place, lane] += port_value[a, lane] * port_value[b, lane] * theta[c, lane]
+
+
+@njit(cache=True, fastmath=True)
+def _reduce_ports(plan: EliminationPlan, lower: Floats, v: Floats, k: Floats) -> None:
+    """V by forward substitution, row by row, and each finished row's share of K."""
+    scaled = np.empty(LANES)
+    for i in range(plan.rows):
+        begin, end = plan.v_start[i], plan.v_start[i + 1]
+        for a in range(begin, end):
+            for lane in range(LANES):
+                scaled[lane] = v[a, lane] * lower[i, lane]
+            port = plan.v_column[a]
+            first = port * (2 * plan.ports - port - 1) // 2
+            for b in range(a, end):
+                place = first + plan.v_column[b]
+                for lane in range(LANES):
+                    k[place, lane] -= scaled[lane] * v[b, lane]
+        for n in range(plan.v_update_start[i], plan.v_update_start[i + 1]):
+            target, source, entry = plan.v_update_target[n], plan.v_update_source[n], plan.v_update_entry[n]
+            for lane in range(LANES):
+                v[target, lane] -= lower[entry, lane] * v[source, lane]
+
+
+@njit(cache=True)
+def _add_to_groups(k: Floats, group: Ints, answer: Floats) -> None:
+    for lane in range(LANES):
+        g = group[lane]
+        if g >= 0:
+            for pair in range(len(k)):
+                answer[g, pair] += k[pair, lane]
+
+
+@njit(cache=True, fastmath=True)
+def solve_blocks(plan: EliminationPlan, factor: Floats, rhs: Floats) -> None:
+    """M^-1 of a right-hand side, in place. rhs: (block, row, lane)"""
+    x = np.empty((plan.rows, LANES))
+    for block in range(len(rhs)):
+        lower, right = factor[block], rhs[block]
+        for i in range(plan.rows):
+            for lane in range(LANES):
+                x[i, lane] = right[plan.order[i], lane]
+        for i in range(plan.rows):
+            for p in range(plan.column_start[i], plan.column_start[i + 1]):
+                row = plan.column_row[p - plan.rows]
+                for lane in range(LANES):
+                    x[row, lane] -= lower[p, lane] * x[i, lane]
+        for i in range(plan.rows - 1, -1, -1):
+            for lane in range(LANES):
+                x[i, lane] *= lower[i, lane]
+            for p in range(plan.column_start[i], plan.column_start[i + 1]):
+                row = plan.column_row[p - plan.rows]
+                for lane in range(LANES):
+                    x[i, lane] -= lower[p, lane] * x[row, lane]
+        for i in range(plan.rows):
+            for lane in range(LANES):
+                right[plan.order[i], lane] = x[i, lane]
