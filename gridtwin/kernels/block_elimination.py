@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 LANES = 8
 """Blocks side by side."""
 SMALLEST_PIVOT = 1e-13
-"""A pivot below this share of its row's own size is no number: its row is left out."""
+"""Smallest pivot as a share of its row's own size: below it there are no digits left. [-]"""
 
 
 class EliminationPlan(NamedTuple):
@@ -66,7 +66,7 @@ class EliminationPlan(NamedTuple):
     k_product_column: Ints
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def eliminate_blocks(
     plan: EliminationPlan,
     value: Floats,
@@ -105,7 +105,7 @@ def eliminate_blocks(
         _add_to_groups(k, group[block], answer)
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _fill_normal_matrix(plan: EliminationPlan, value: Floats, theta: Floats, theta_rows: Floats, lower: Floats) -> None:
     lower[:] = 0.0
     for i in range(plan.rows):
@@ -117,9 +117,9 @@ def _fill_normal_matrix(plan: EliminationPlan, value: Floats, theta: Floats, the
             lower[place, lane] += value[a, lane] * value[b, lane] * theta[c, lane]
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _eliminate(plan: EliminationPlan, lower: Floats) -> None:
-    """Right-looking; pivots are inverted, an empty or cancelled one becomes 0 and so leaves its row out."""
+    """Right-looking; pivots are inverted, that of an empty row becomes 0 and so leaves it out."""
     size = np.empty((plan.rows, LANES))
     for i in range(plan.rows):
         for lane in range(LANES):
@@ -127,8 +127,9 @@ def _eliminate(plan: EliminationPlan, lower: Floats) -> None:
     scaled = np.empty(LANES)
     for i in range(plan.rows):
         for lane in range(LANES):
-            pivot = lower[i, lane]
-            lower[i, lane] = 1.0 / pivot if pivot > SMALLEST_PIVOT * size[i, lane] else 0.0
+            least = SMALLEST_PIVOT * size[i, lane]
+            pivot = max(lower[i, lane], least)
+            lower[i, lane] = 1.0 / pivot if least > 0.0 else 0.0
         update = plan.update_start[i]
         for p in range(plan.column_start[i], plan.column_start[i + 1]):
             for lane in range(LANES):
@@ -143,7 +144,7 @@ def _eliminate(plan: EliminationPlan, lower: Floats) -> None:
                 lower[p, lane] *= lower[i, lane]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _fill_ports(plan: EliminationPlan, value: Floats, port_value: Floats, theta: Floats, v: Floats, k: Floats) -> None:
     v[:] = 0.0
     k[:] = 0.0
@@ -159,7 +160,7 @@ def _fill_ports(plan: EliminationPlan, value: Floats, port_value: Floats, theta:
             k[place, lane] += port_value[a, lane] * port_value[b, lane] * theta[c, lane]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _reduce_ports(plan: EliminationPlan, lower: Floats, v: Floats, k: Floats) -> None:
     """V by forward substitution, row by row, and each finished row's share of K."""
     scaled = np.empty(LANES)
@@ -180,7 +181,7 @@ def _reduce_ports(plan: EliminationPlan, lower: Floats, v: Floats, k: Floats) ->
                 v[target, lane] -= lower[entry, lane] * v[source, lane]
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _add_to_groups(k: Floats, group: Ints, answer: Floats) -> None:
     for lane in range(LANES):
         g = group[lane]
@@ -189,7 +190,7 @@ def _add_to_groups(k: Floats, group: Ints, answer: Floats) -> None:
                 answer[g, pair] += k[pair, lane]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def solve_blocks(plan: EliminationPlan, factor: Floats, rhs: Floats) -> None:
     """M^-1 of a right-hand side, in place. rhs: (block, row, lane)"""
     x = np.empty((plan.rows, LANES))
@@ -213,3 +214,63 @@ def solve_blocks(plan: EliminationPlan, factor: Floats, rhs: Floats) -> None:
         for i in range(plan.rows):
             for lane in range(LANES):
                 right[plan.order[i], lane] = x[i, lane]
+
+
+class LaneShape(NamedTuple):
+    """Compressed rows of A and of C."""
+
+    start: Ints
+    column: Ints
+    port_start: Ints
+    port_column: Ints
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def multiply_blocks(
+    shape: LaneShape, value: Floats, port_value: Floats, group: Ints, x: Floats, rows: Floats, sums: Floats
+) -> None:
+    """A x of every block, and C x added to the sums of its group.
+
+    x: (block, column, lane), rows: (block, row, lane), sums: (group, port)
+    """
+    total = np.empty(LANES)
+    for block in range(len(value)):
+        a, c, here = value[block], port_value[block], x[block]
+        for row in range(len(shape.start) - 1):
+            total[:] = 0.0
+            for n in range(shape.start[row], shape.start[row + 1]):
+                column = shape.column[n]
+                for lane in range(LANES):
+                    total[lane] += a[n, lane] * here[column, lane]
+            for lane in range(LANES):
+                rows[block, row, lane] = total[lane]
+        for port in range(len(shape.port_start) - 1):
+            total[:] = 0.0
+            for n in range(shape.port_start[port], shape.port_start[port + 1]):
+                column = shape.port_column[n]
+                for lane in range(LANES):
+                    total[lane] += c[n, lane] * here[column, lane]
+            for lane in range(LANES):
+                if group[block, lane] >= 0:
+                    sums[group[block, lane], port] += total[lane]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def multiply_transposed(
+    shape: LaneShape, value: Floats, port_value: Floats, group: Ints, y: Floats, price: Floats, x: Floats
+) -> None:
+    """A'y + C'(price of the group's ports) of every block. y: (block, row, lane), price: (group, port)"""
+    for block in range(len(value)):
+        a, c, here = value[block], port_value[block], x[block]
+        here[:] = 0.0
+        for row in range(len(shape.start) - 1):
+            for n in range(shape.start[row], shape.start[row + 1]):
+                column = shape.column[n]
+                for lane in range(LANES):
+                    here[column, lane] += a[n, lane] * y[block, row, lane]
+        for port in range(len(shape.port_start) - 1):
+            for n in range(shape.port_start[port], shape.port_start[port + 1]):
+                column = shape.port_column[n]
+                for lane in range(LANES):
+                    # padding has no entries, so that the price of any group will do
+                    here[column, lane] += c[n, lane] * price[group[block, lane], port]

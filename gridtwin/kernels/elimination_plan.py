@@ -59,22 +59,37 @@ def plan_elimination(start: Ints, column: Ints, port_start: Ints, port_column: I
         if r <= s
     ]
     v_flat = [update for part in v_updates for update in part]
+    product_place, product_a, product_b, product_column = _columns(products, 4)
+    v_product_place, v_product_a, v_product_port, v_product_column = _columns(v_products, 4)
+    v_update_target, v_update_source, v_update_entry = _columns(v_flat, 3)
+    k_product_place, k_product_a, k_product_b, k_product_column = _columns(k_products, 4)
     return EliminationPlan(
-        rows,
-        int(column_start[-1]) if rows else 0,
-        ports,
-        *_columns(products, 4),
-        column_start,
-        _ints([row for c in columns for row in c]),
-        _starts(updates),
-        _ints([target for part in updates for target in part]),
-        order,
-        v_start,
-        _ints([r for row in v_rows for r in row]),
-        *_columns(v_products, 4),
-        _starts(v_updates),
-        *_columns(v_flat, 3),
-        *_columns(k_products, 4),
+        rows=rows,
+        entries=int(column_start[-1]) if rows else 0,
+        ports=ports,
+        product_place=product_place,
+        product_a=product_a,
+        product_b=product_b,
+        product_column=product_column,
+        column_start=column_start,
+        column_row=_ints([row for c in columns for row in c]),
+        update_start=_starts(updates),
+        update_target=_ints([target for part in updates for target in part]),
+        order=order,
+        v_start=v_start,
+        v_column=_ints([r for row in v_rows for r in row]),
+        v_product_place=v_product_place,
+        v_product_a=v_product_a,
+        v_product_port=v_product_port,
+        v_product_column=v_product_column,
+        v_update_start=_starts(v_updates),
+        v_update_target=v_update_target,
+        v_update_source=v_update_source,
+        v_update_entry=v_update_entry,
+        k_product_place=k_product_place,
+        k_product_a=k_product_a,
+        k_product_b=k_product_b,
+        k_product_column=k_product_column,
     )
 
 
@@ -119,8 +134,9 @@ def _eliminate_by_degree(neighbours: list[set[int]]) -> tuple[Ints, list[set[int
     while left:
         least = min(len(neighbours[row]) for row in left)
         touched: set[int] = set()
-        # rows of least degree that do not meet each other can go at once
-        for row in sorted(row for row in left if len(neighbours[row]) == least):
+        # rows of about least degree that do not meet each other can go at once; a chain's ends alone would take
+        # one round for each of its steps
+        for row in sorted((row for row in left if len(neighbours[row]) <= least + 1), key=lambda r: len(neighbours[r])):
             if row in touched:
                 continue
             met = neighbours[row]

@@ -1,7 +1,8 @@
 """One pass over all bounded values of an interior-point method, for each thing that an iteration asks of them.
 
-A value v between bounds l and u has multipliers a (at l) and b (at u), 0 where a bound is infinite. Fixed values, with
-l = u, have none and do not move. numpy would take ten passes over memory where one is enough.
+A value between bounds has room down to the lower and up to the upper one, infinite where there is none and both 0
+where it is fixed. Rooms are kept beside the value: near a bound their difference would be rounding. Each finite
+room has a multiplier, a below and b above. numpy would take ten passes over memory where one is enough.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ REGULARISATION = 1e-12
 """Stiffness of a value that no bound holds."""
 
 
-@njit(cache=True, nogil=True)
-def weigh(value: Floats, lower: Floats, upper: Floats, a: Floats, b: Floats, theta: Floats) -> tuple[float, int]:
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def weigh(down: Floats, up: Floats, a: Floats, b: Floats, theta: Floats) -> tuple[float, int]:
     """Theta = 1 / (a / (v - l) + b / (u - v)); returns the sum of products of room and multiplier, and their number."""
     total, count = 0.0, 0
-    for n in range(len(value)):
-        if lower[n] >= upper[n]:
+    for n in range(len(down)):
+        if down[n] == 0.0:
             theta[n] = 0.0
             continue
         stiffness = REGULARISATION
-        if lower[n] > -np.inf:
-            room = value[n] - lower[n]
+        if down[n] < np.inf:
+            room = down[n]
             stiffness += a[n] / room
             total += a[n] * room
             count += 1
-        if upper[n] < np.inf:
-            room = upper[n] - value[n]
+        if up[n] < np.inf:
+            room = up[n]
             stiffness += b[n] / room
             total += b[n] * room
             count += 1
@@ -38,11 +39,10 @@ def weigh(value: Floats, lower: Floats, upper: Floats, a: Floats, b: Floats, the
     return total, count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def centre(
-    value: Floats,
-    lower: Floats,
-    upper: Floats,
+    down: Floats,
+    up: Floats,
     reduced: Floats,
     mu: float,
     move: Floats,
@@ -51,29 +51,28 @@ def centre(
     second: bool,
     out: Floats,
 ) -> None:
-    """Reduced cost less what centring asks for: r - (mu - dv da) / (v - l) + (mu + dv db) / (u - v); 0 where fixed.
+    """Reduced cost less what centring asks for: r - (mu - dv da) / down + (mu + dv db) / up; 0 where fixed.
 
     The products of a first direction `move, da, db` count where `second` is true.
     """
-    for n in range(len(value)):
-        if lower[n] >= upper[n]:
+    for n in range(len(down)):
+        if down[n] == 0.0:
             out[n] = 0.0
             continue
         r = reduced[n]
-        if lower[n] > -np.inf:
+        if down[n] < np.inf:
             wanted = mu - (move[n] * da[n] if second else 0.0)
-            r -= wanted / (value[n] - lower[n])
-        if upper[n] < np.inf:
+            r -= wanted / down[n]
+        if up[n] < np.inf:
             wanted = mu + (move[n] * db[n] if second else 0.0)
-            r += wanted / (upper[n] - value[n])
+            r += wanted / up[n]
         out[n] = r
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def follow(
-    value: Floats,
-    lower: Floats,
-    upper: Floats,
+    down: Floats,
+    up: Floats,
     a: Floats,
     b: Floats,
     mu: float,
@@ -88,19 +87,19 @@ def follow(
     Where `second` is true `da` and `db` hold those of the first direction `first`, and are written over.
     """
     longest_p, longest_d = np.inf, np.inf
-    for n in range(len(value)):
+    for n in range(len(down)):
         low, high = 0.0, 0.0
-        if lower[n] < upper[n]:
-            if lower[n] > -np.inf:
-                room = value[n] - lower[n]
+        if down[n] > 0.0:
+            if down[n] < np.inf:
+                room = down[n]
                 wanted = mu - (first[n] * da[n] if second else 0.0)
                 low = (wanted - a[n] * move[n]) / room - a[n]
                 if move[n] < 0.0:
                     longest_p = min(longest_p, -room / move[n])
                 if low < 0.0:
                     longest_d = min(longest_d, -a[n] / low)
-            if upper[n] < np.inf:
-                room = upper[n] - value[n]
+            if up[n] < np.inf:
+                room = up[n]
                 wanted = mu + (first[n] * db[n] if second else 0.0)
                 high = (wanted + b[n] * move[n]) / room - b[n]
                 if move[n] > 0.0:
@@ -111,11 +110,10 @@ def follow(
     return longest_p, longest_d
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def look_ahead(
-    value: Floats,
-    lower: Floats,
-    upper: Floats,
+    down: Floats,
+    up: Floats,
     a: Floats,
     b: Floats,
     move: Floats,
@@ -126,27 +124,40 @@ def look_ahead(
 ) -> float:
     """Sum of products of room and multiplier after a step."""
     total = 0.0
-    for n in range(len(value)):
-        if lower[n] < upper[n]:
-            if lower[n] > -np.inf:
-                total += (value[n] - lower[n] + along_p * move[n]) * (a[n] + along_d * da[n])
-            if upper[n] < np.inf:
-                total += (upper[n] - value[n] - along_p * move[n]) * (b[n] + along_d * db[n])
+    for n in range(len(down)):
+        if down[n] > 0.0:
+            if down[n] < np.inf:
+                total += (down[n] + along_p * move[n]) * (a[n] + along_d * da[n])
+            if up[n] < np.inf:
+                total += (up[n] - along_p * move[n]) * (b[n] + along_d * db[n])
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def advance(
-    value: Floats, a: Floats, b: Floats, move: Floats, da: Floats, db: Floats, along_p: float, along_d: float
+    value: Floats,
+    down: Floats,
+    up: Floats,
+    a: Floats,
+    b: Floats,
+    move: Floats,
+    da: Floats,
+    db: Floats,
+    along_p: float,
+    along_d: float,
 ) -> None:
     """Take a step."""
     for n in range(len(value)):
-        value[n] += along_p * move[n]
-        a[n] += along_d * da[n]
-        b[n] += along_d * db[n]
+        step = along_p * move[n]
+        value[n] += step
+        if down[n] > 0.0:
+            down[n] += step
+            up[n] -= step
+            a[n] += along_d * da[n]
+            b[n] += along_d * db[n]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def sum_at_bounds(reduced: Floats, lower: Floats, upper: Floats, cost: Floats) -> float:
     """Reduced costs times the bound that their sign points to; minus infinity where it is infinite.
 

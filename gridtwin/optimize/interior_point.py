@@ -9,6 +9,7 @@ The bound that it reports is one of weak duality, computed from the duals alone.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from gridtwin.kernels.interior_point import advance, centre, follow, look_ahead, sum_at_bounds, weigh
 from gridtwin.optimize.block_factor import BlockFactor
-from gridtwin.optimize.block_program import BlockProgram, split_columns
+from gridtwin.optimize.block_program import BlockProgram
 from gridtwin.optimize.stacked_program import StackedProgram, stack_program
 
 ITERATIONS = 100
@@ -41,8 +42,8 @@ class BlockSolution:
         Columns of every family.
     coupling_dual : ndarray, (coupling row,)
         What the objective gains per unit of each coupling row's bound.
-    row_dual : ndarray, (row,)
-        The same of all rows, those of the families first.
+    row_dual : tuple of ndarray, (row, member)
+        The same of the rows of every family.
     objective, lower_bound : float
         Objective, and what no solution can be below, by weak duality.
     largest_violation : float
@@ -57,7 +58,7 @@ class BlockSolution:
 
     x: tuple[np.ndarray, ...]
     coupling_dual: np.ndarray
-    row_dual: np.ndarray
+    row_dual: tuple[np.ndarray, ...]
     objective: float
     lower_bound: float
     largest_violation: float
@@ -72,7 +73,7 @@ class BlockSolution:
 
 
 def solve_interior_point(
-    program: BlockProgram, *, relative_gap: float = 1e-6, time_limit_seconds: float = 60.0, threads: int = 2
+    program: BlockProgram, *, relative_gap: float = 1e-5, time_limit_seconds: float = 60.0, threads: int = 2
 ) -> BlockSolution:
     """Solve the continuous program of all families and coupling rows.
 
@@ -93,20 +94,26 @@ def solve_interior_point(
     sides of columns and rows.
     """
     begin = time.monotonic()
-    stacked = stack_program(program)
     # the dense part is small: more threads of the linear algebra wait for each other, and round differently
-    with threadpool_limits(limits=1):
-        method = _InteriorPoint(stacked, BlockFactor(program, stacked, threads=threads))
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(limits=1):
+        stacked = stack_program(program, pool)
+        method = _InteriorPoint(stacked, BlockFactor(stacked))
         status = method.run(relative_gap, begin + time_limit_seconds)
+        return _finish(method, status, begin)
+
+
+def _finish(method: _InteriorPoint, status: str, begin: float) -> BlockSolution:
+    stacked, y = method.stacked, method.y
     x = np.clip(method.x.value, stacked.lower, stacked.upper)
     activity = stacked.apply(x)
     miss = np.maximum(stacked.row_lower - activity, activity - stacked.row_upper)
+    bound = bound_by_duals(stacked, y, stacked.apply_transposed(_signed(stacked, y)))
     return BlockSolution(
-        x=tuple(split_columns(program.families, x)),
-        coupling_dual=method.y[stacked.coupling],
-        row_dual=method.y,
-        objective=float(stacked.cost @ x) + program.constant,
-        lower_bound=bound_by_duals(stacked, method.y) + program.constant,
+        x=stacked.split(x),
+        coupling_dual=y[stacked.coupling],
+        row_dual=stacked.split_rows(y),
+        objective=float(stacked.cost @ x) + stacked.constant,
+        lower_bound=bound + stacked.constant,
         largest_violation=float(miss.max(initial=0.0)),
         iterations=method.iterations,
         status=status,
@@ -114,19 +121,29 @@ def solve_interior_point(
     )
 
 
-def bound_by_duals(stacked: StackedProgram, dual: np.ndarray) -> float:
+def bound_by_duals(stacked: StackedProgram, dual: np.ndarray, seen: np.ndarray) -> float:
     """What no solution can be below, whatever the duals are, without the constant.
+
+    Parameters
+    ----------
+    dual : ndarray, (row,)
+        Duals of the rows.
+    seen : ndarray, (column,)
+        A' times the duals, each with a sign that points to a bound.
 
     Notes
     -----
-    y b + d l (or u) with reduced costs d = c - A'y, each at the bound that its sign points to. A dual whose sign
-    points to no bound is taken as 0 first.
+    y b + d l (or u) with reduced costs d = c - A'y, each at the bound that its sign points to.
     """
-    signed = np.where(np.isinf(stacked.row_lower), np.minimum(dual, 0.0), dual)
-    signed = np.where(np.isinf(stacked.row_upper), np.maximum(signed, 0.0), signed)
-    reduced = stacked.cost - stacked.apply_transposed(signed)
+    signed = _signed(stacked, dual)
     of_rows = sum_at_bounds(signed, stacked.row_lower, stacked.row_upper, np.ones_like(signed))
-    return float(of_rows + sum_at_bounds(reduced, stacked.lower, stacked.upper, stacked.cost))
+    return float(of_rows + sum_at_bounds(stacked.cost - seen, stacked.lower, stacked.upper, stacked.cost))
+
+
+def _signed(stacked: StackedProgram, dual: np.ndarray) -> np.ndarray:
+    """Duals of which each points to a bound: those that do not are 0."""
+    signed = np.where(np.isinf(stacked.row_lower), np.minimum(dual, 0.0), dual)
+    return np.where(np.isinf(stacked.row_upper), np.maximum(signed, 0.0), signed)
 
 
 class _Boxed:
@@ -136,8 +153,8 @@ class _Boxed:
         width = upper - lower
         margin = np.minimum(0.25 * np.where(np.isfinite(width), width, np.inf), 1.0 + 0.1 * np.abs(value))
         moves = width > 0
-        self.lower, self.upper = lower, upper
         self.value = np.where(moves, np.clip(value, lower + margin, upper - margin), lower)
+        self.down, self.up = (np.where(moves, room, 0.0) for room in (self.value - lower, upper - self.value))
         self.at_lower = np.where(np.isfinite(lower) & moves, multiplier, 0.0)
         self.at_upper = np.where(np.isfinite(upper) & moves, multiplier, 0.0)
         self.theta, self.move, self.centred = np.empty_like(value), np.zeros_like(value), np.empty_like(value)
@@ -145,19 +162,19 @@ class _Boxed:
 
     def weigh(self) -> tuple[float, int]:
         """Weights of the values; sum of products of room and multiplier, and their number."""
-        return weigh(self.value, self.lower, self.upper, self.at_lower, self.at_upper, self.theta)  # type: ignore[no-any-return]
+        return weigh(self.down, self.up, self.at_lower, self.at_upper, self.theta)  # type: ignore[no-any-return]
 
     def centre(self, reduced: np.ndarray, mu: float, *, second: bool) -> np.ndarray:
         """Reduced costs less what centring asks for."""
         centre(
-            self.value, self.lower, self.upper, reduced, mu, self.move, self.da, self.db, second, self.centred
+            self.down, self.up, reduced, mu, self.move, self.da, self.db, second, self.centred
         )  # fmt: skip
         return self.centred
 
     def follow(self, move: np.ndarray, mu: float, *, second: bool) -> tuple[float, float]:
         """Set the direction; the longest primal and dual step along it."""
         longest = follow(
-            self.value, self.lower, self.upper, self.at_lower, self.at_upper, mu, move, self.move, self.da, self.db,
+            self.down, self.up, self.at_lower, self.at_upper, mu, move, self.move, self.da, self.db,
             second,
         )  # fmt: skip
         self.move = move
@@ -166,13 +183,15 @@ class _Boxed:
     def look_ahead(self, along_p: float, along_d: float) -> float:
         """Sum of products of room and multiplier after a step."""
         return look_ahead(  # type: ignore[no-any-return]
-            self.value, self.lower, self.upper, self.at_lower, self.at_upper, self.move, self.da, self.db, along_p,
+            self.down, self.up, self.at_lower, self.at_upper, self.move, self.da, self.db, along_p,
             along_d,
         )  # fmt: skip
 
     def advance(self, along_p: float, along_d: float) -> None:
         """Take a step along the direction."""
-        advance(self.value, self.at_lower, self.at_upper, self.move, self.da, self.db, along_p, along_d)
+        advance(
+            self.value, self.down, self.up, self.at_lower, self.at_upper, self.move, self.da, self.db, along_p, along_d
+        )
 
 
 class _InteriorPoint:
@@ -197,7 +216,7 @@ class _InteriorPoint:
         activity = stacked.apply(middle)
         wanted = np.clip(activity, stacked.row_lower, stacked.row_upper)
         self.factor.factorise(theta, np.where(stacked.row_upper > stacked.row_lower, 1.0, 0.0))
-        moved = middle + theta * stacked.apply_transposed(self.factor.solve(wanted - activity))
+        moved = middle + theta * self.factor.solve(wanted - activity)[1]
         moves = upper > lower
         scale = float(np.mean(np.abs(stacked.cost[moves]))) if moves.any() else 1.0
         x = _Boxed(moved, lower, upper, np.maximum(np.abs(stacked.cost), scale))
@@ -209,7 +228,8 @@ class _InteriorPoint:
         best, waited = np.inf, 0
         for self.iterations in range(1, ITERATIONS + 1):
             primal = self.w.value - self.stacked.apply(self.x.value)
-            missed, gap = float(np.abs(primal).max(initial=0.0)) / self.rhs_scale, self._gap()
+            seen = self.stacked.apply_transposed(self.y)
+            missed, gap = float(np.abs(primal).max(initial=0.0)) / self.rhs_scale, self._gap(seen)
             if missed < PRIMAL_TOLERANCE and gap < relative_gap:
                 return "optimal"
             if time.monotonic() > deadline:
@@ -218,21 +238,25 @@ class _InteriorPoint:
             best = min(best, max(gap, missed))
             if waited > PATIENCE:
                 return "stalled"
-            self._iterate(primal)
+            self._iterate(primal, self.stacked.cost - seen)
         return "iteration limit"
 
-    def _gap(self) -> float:
+    def _gap(self, seen: np.ndarray) -> float:
         """Relative gap between objective and certified bound."""
-        objective = float(self.stacked.cost @ self.x.value)
-        bound, constant = bound_by_duals(self.stacked, self.y), self.stacked.constant
-        return (objective - bound) / max(1.0, abs(objective + constant)) if np.isfinite(bound) else np.inf
+        stacked = self.stacked
+        objective, bound = float(stacked.cost @ self.x.value), bound_by_duals(stacked, self.y, self._certified(seen))
+        return (objective - bound) / max(1.0, abs(objective + stacked.constant)) if np.isfinite(bound) else np.inf
 
-    def _iterate(self, primal: np.ndarray) -> None:
+    def _certified(self, seen: np.ndarray) -> np.ndarray:
+        """A' times duals that point to a bound; those inside the method do so but for rounding."""
+        signed = _signed(self.stacked, self.y)
+        return seen if np.array_equal(signed, self.y) else self.stacked.apply_transposed(signed)
+
+    def _iterate(self, primal: np.ndarray, reduced: np.ndarray) -> None:
         x, w = self.x, self.w
         (product_x, count_x), (product_w, count_w) = x.weigh(), w.weigh()
         self.factor.factorise(x.theta, w.theta)
         count, product = max(1, count_x + count_w), product_x + product_w
-        reduced = self.stacked.cost - self.stacked.apply_transposed(self.y)
         along_p, along_d = self._aim(primal, reduced, 0.0, second=False)
         along_p, along_d = min(1.0, along_p), min(1.0, along_d)
         ahead = x.look_ahead(along_p, along_d) + w.look_ahead(along_p, along_d)
@@ -245,10 +269,9 @@ class _InteriorPoint:
 
     def _aim(self, primal: np.ndarray, reduced: np.ndarray, mu: float, *, second: bool) -> tuple[float, float]:
         """Newton's direction towards products of `mu`; the longest primal and dual step along it."""
-        x, w, stacked = self.x, self.w, self.stacked
+        x, w = self.x, self.w
         r_x, r_w = x.centre(reduced, mu, second=second), w.centre(self.y, mu, second=second)
-        self.dy = self.factor.solve(primal + stacked.apply(x.theta * r_x) - w.theta * r_w)
-        move = x.theta * (stacked.apply_transposed(self.dy) - r_x)
-        of_x = x.follow(move, mu, second=second)
+        self.dy, seen = self.factor.solve(primal + self.stacked.apply(x.theta * r_x) - w.theta * r_w)
+        of_x = x.follow(x.theta * (seen - r_x), mu, second=second)
         of_w = w.follow(w.theta * (-self.dy - r_w), mu, second=second)
         return min(of_x[0], of_w[0]), min(of_x[1], of_w[1])
