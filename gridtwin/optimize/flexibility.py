@@ -7,7 +7,7 @@ base -> AC power flow of all paths -> room to every limit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -51,12 +51,22 @@ class FlexibilityResult:
         AC power flow of all paths under the schedule.
     findings : tuple of Finding
         What was assumed.
+    prices : Dataset or None
+        `price_eur_per_mwh` (time, bus) at the buses of flexible assets and its parts `energy, congestion, voltage,
+        losses`; None where nothing is flexible. Days without a plan are left out.
+    settlement : DataFrame
+        What each device pays, earns and gains at these prices against its unscheduled self; one row per device and day.
+    causes : DataFrame
+        Why each missed wish was missed, in words.
     """
 
     schedule: xr.Dataset
     unmet: pd.DataFrame
     certificate: Certificate
     findings: tuple[Finding, ...] = ()
+    prices: xr.Dataset | None = None
+    settlement: pd.DataFrame = field(default_factory=pd.DataFrame)
+    causes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def optimize_flexibility(
@@ -102,7 +112,22 @@ def optimize_flexibility(
     certificate = _join_certificates(study, days)
     schedule = _join_plans(study, days).assign_attrs(certificate=certificate.as_dict())
     unmet = build_unmet([row for day in days for row in day.unmet])
-    return FlexibilityResult(schedule, unmet, certificate, (*findings, *_doubts(certificate)))
+    explained = [day.explained for day in days if day.explained is not None]
+    return FlexibilityResult(
+        schedule,
+        unmet,
+        certificate,
+        (*findings, *_doubts(certificate)),
+        prices=xr.concat([day.prices for day in explained], "time") if explained else None,
+        settlement=_join_tables([day.settlement for day in explained]),
+        causes=_join_tables([day.causes for day in explained]),
+    )
+
+
+def _join_tables(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of all days; empty ones would lose the types of the others."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else (tables[0] if tables else pd.DataFrame())
 
 
 def _plan_days(study: Study) -> Iterator[PlannedDay]:

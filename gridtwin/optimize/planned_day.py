@@ -12,17 +12,19 @@ import xarray as xr
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.optimize.area_terms import price_area
+from gridtwin.optimize.causes import find_causes
 from gridtwin.optimize.certificate import CERTIFIED_LOSS_PERCENT, LimitCheck, RunFlow, check_limits
 from gridtwin.optimize.day_losses import Losses, linearise_losses
 from gridtwin.optimize.day_plan import DayPlan, find_caps, mark_caps, read_plan
 from gridtwin.optimize.devices.device import Device
+from gridtwin.optimize.devices.electric_car import ChargingSession
 from gridtwin.optimize.flexible_assets import (
     KW_PER_MW,
     CarriedState,
     build_day_devices,
     charged_uncontrolled,
 )
-from gridtwin.optimize.model import FlexibilityProblem, build_flexibility_program
+from gridtwin.optimize.model import FlexibilityProblem, FlexibilityProgram, build_flexibility_program
 from gridtwin.optimize.network_limits import (
     NetworkLimits,
     can_bind,
@@ -30,6 +32,7 @@ from gridtwin.optimize.network_limits import (
     measure_room,
     select_rows,
 )
+from gridtwin.optimize.nodal_prices import find_nodal_prices, settle_devices
 from gridtwin.optimize.own_rows import OwnRows
 from gridtwin.optimize.reasons import explain_steps
 from gridtwin.optimize.schedule import build_schedule
@@ -93,6 +96,15 @@ class Day:
         """(time, asset)"""
         return KW_PER_MW * self.study.p_base_mw[self.where]
 
+    @property
+    def device_base_kw(self) -> np.ndarray:
+        """What every device would do unscheduled; a car's charging lies in its sessions. (time, device)"""
+        base = self.p_base_kw[:, self.asset_of]
+        for position, device in enumerate(self.devices):
+            if isinstance(device, ChargingSession):
+                base[:, position] = np.where(device.p_max_kw > 0, base[:, position], 0.0)
+        return base
+
     def at_buses_mw(self, p_kw: np.ndarray) -> np.ndarray:
         """Flexible power at each bus from that of each asset, (time, asset) to (bus, time). [MW]"""
         return np.asarray(self.study.at_bus @ p_kw.T / KW_PER_MW)
@@ -121,6 +133,19 @@ class Day:
 
 
 @dataclass(frozen=True)
+class SolvedProgram:
+    """A program, its solution, and the bounds that its coupling rows had then."""
+
+    program: FlexibilityProgram
+    solution: FlexibilitySolution
+    upper: np.ndarray
+
+    def restored(self) -> FlexibilityProgram:
+        """The program as it was solved; later rounds change its room."""
+        return replace(self.program, blocks=replace(self.program.blocks, upper=self.upper))
+
+
+@dataclass(frozen=True)
 class AcRound:
     """A plan and what AC power flow says about it.
 
@@ -142,6 +167,8 @@ class AcRound:
         Losses at the plan, and their slopes.
     loss_error_percent : float
         Energy lost on the day, planned against found. [%]
+    solved : SolvedProgram
+        The program of the round with its solution.
     """
 
     plan: DayPlan
@@ -152,6 +179,16 @@ class AcRound:
     lp_error_mw: np.ndarray
     losses: Losses
     loss_error_percent: float
+    solved: SolvedProgram
+
+
+@dataclass(frozen=True)
+class ExplainedDay:
+    """Prices at every bus (time, bus), what every device earns by moving, why wishes were missed."""
+
+    prices: xr.Dataset
+    settlement: pd.DataFrame
+    causes: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -165,6 +202,7 @@ class PlannedDay:
     converged: bool
     lp_error: tuple[float, float]
     loss_error_percent: float = 0.0
+    explained: ExplainedDay | None = None
     solves: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -202,6 +240,7 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
         converged=converged,
         lp_error=_lp_error(study.twin, limits, best.lp_error_mw),
         loss_error_percent=best.loss_error_percent,
+        explained=explain_day(day, limits, best, staying=last_day),
         solves=rounds.log,
     )
 
@@ -228,7 +267,7 @@ def leave_unscheduled(day: Day, carried: CarriedState, *, failure: str = "") -> 
     unmet = list_breaches(study.twin, check, unresponsive, study.settings, step=day.axis.step)
     reason = np.full(day.p_base_kw.shape, NO_PLAN if failure else "")
     solves = [{"day": str(day.axis.local_times[0].date()), "round": 0, "status": failure}] if failure else []
-    return PlannedDay(plan, reason, check, unmet, not failure, (0.0, 0.0), 0.0, solves)
+    return PlannedDay(plan, reason, check, unmet, not failure, (0.0, 0.0), 0.0, None, solves)
 
 
 class AcRounds:
@@ -324,9 +363,12 @@ class AcRounds:
         check = check_limits(study.twin, flow, study.settings.confidence)
         room_mw = measure_room(study.twin, flow, self.limits, study.settings.confidence)
         self._note(number, solution, check)
-        return self._compare(plan, check, room_mw, day.linearise_losses(paths, flow, plan.p_kw))
+        solved = SolvedProgram(self.solver.program, solution, self.solver.program.blocks.upper.copy())
+        return self._compare(plan, check, room_mw, day.linearise_losses(paths, flow, plan.p_kw), solved)
 
-    def _compare(self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray, losses: Losses) -> AcRound:
+    def _compare(
+        self, plan: DayPlan, check: LimitCheck, room_mw: np.ndarray, losses: Losses, solved: SolvedProgram
+    ) -> AcRound:
         admitted_mw = np.zeros_like(room_mw)
         admitted_mw[self.rows.limit, self.rows.step] = plan.over_kw / KW_PER_MW
         load_mw = self.limits.weight @ self.day.at_buses_mw(plan.p_kw)
@@ -334,7 +376,7 @@ class AcRounds:
         binding = planned_mw < BINDING_KW / KW_PER_MW
         error_mw = np.subtract(room_mw, planned_mw, out=np.zeros_like(room_mw), where=binding)
         missing_mw, wrong_percent = -room_mw - admitted_mw, self.losses.error_percent(losses)
-        return AcRound(plan, check, room_mw + load_mw, missing_mw, binding, error_mw, losses, wrong_percent)
+        return AcRound(plan, check, room_mw + load_mw, missing_mw, binding, error_mw, losses, wrong_percent, solved)
 
     def _agrees(self, present: AcRound, number: int) -> bool:
         """Whether no room is missing and, in the first rounds, no room was given away."""
@@ -373,6 +415,7 @@ class AcRounds:
                 "lower_bound_eur": solution.lower_bound_eur,
                 "network_rows": len(self.rows),
                 "whole_numbers": solution.decided,
+                "engine": solution.engine,
                 "loading_violation_percent": max(0.0, float(check.loading_excess_percent.max(initial=0.0))),
                 "voltage_violation_pu": max(0.0, float(check.vm_excess_pu.max(initial=0.0))),
             }
@@ -394,6 +437,17 @@ def _operating_point(profiles: xr.Dataset, flow: xr.Dataset) -> xr.Dataset:
     loading = np.nan_to_num(flow["loading_percent"].to_numpy()).mean(axis=0).max(axis=1, initial=0.0)
     heaviest = int(np.where(solved, loading, -1.0).argmax())
     return profiles[["p_mw", "q_mvar"]].isel(time=[heaviest]).mean("path", keep_attrs=True)
+
+
+def explain_day(day: Day, limits: NetworkLimits, best: AcRound, *, staying: bool) -> ExplainedDay:
+    """Prices at every bus, what every device earns by moving, and why wishes were missed."""
+    program, solution = best.solved.restored(), best.solved.solution
+    prices = find_nodal_prices(program, solution, limits, times=day.axis.times)
+    return ExplainedDay(
+        prices,
+        settle_devices(program, solution, prices, base_kw=day.device_base_kw),
+        find_causes(program, solution, limits, best.plan, day.axis, staying=staying),
+    )
 
 
 def _explain(day: Day, limits: NetworkLimits, best: AcRound) -> np.ndarray:

@@ -61,7 +61,7 @@ class PersistentSolver:
     """
 
     def __init__(self, program: LinearProgram, *, time_limit_seconds: float) -> None:
-        self.program = program
+        self.program, self.engine = program, "simplex"
         self._time_limit_seconds = time_limit_seconds
         self._whole = program.integer.any() or bool(np.isfinite(program.smallest).any())
         self._highs = _start_highs(program)

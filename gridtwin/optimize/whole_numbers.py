@@ -15,12 +15,15 @@ import numpy as np
 
 from gridtwin.errors import InfeasibleError
 from gridtwin.optimize.block_program import split_columns
+from gridtwin.optimize.block_solver import BlockSolver
 from gridtwin.optimize.linear_program import LinearProgram, Places, assemble
 from gridtwin.optimize.model import FlexibilityProgram
 from gridtwin.optimize.own_rows import OwnRows, add_own_rows
 from gridtwin.optimize.solve import FEASIBILITY_TOLERANCE, MIP_GAP, PersistentSolver, Solution
 from gridtwin.optimize.warm_start import KeyedBasis, name_parts
 
+BLOCK_COLUMNS = 60_000
+"""Largest program that goes to the simplex method (benchmarks/results/flexibility_speed.json)."""
 SIMULTANEOUS_KW = 1e-3
 """Charging and discharging at once above this burns energy. [kW]"""
 ROUNDS = 8
@@ -43,6 +46,8 @@ class FlexibilitySolution:
         "optimal", or "time limit" for the best solution found by then.
     decided : int
         Columns that were decided as whole numbers.
+    engine : str
+        "simplex" or "block": what solved the linear program.
     """
 
     x: list[np.ndarray]
@@ -51,6 +56,7 @@ class FlexibilitySolution:
     lower_bound_eur: float
     status: str
     decided: int
+    engine: str = "simplex"
 
     @property
     def gap(self) -> float:
@@ -94,7 +100,10 @@ def find_whole_columns(program: FlexibilityProgram, places: Places) -> WholeColu
 
 
 class FlexibilitySolver:
-    """A flexibility program inside HiGHS; its room can change between solves.
+    """A flexibility program inside a solver; its room can change between solves.
+
+    Programs of up to `BLOCK_COLUMNS` columns, and those with constraints of the user, are solved by HiGHS's dual
+    simplex; larger ones by the block method.
 
     Parameters
     ----------
@@ -110,7 +119,8 @@ class FlexibilitySolver:
         self, program: FlexibilityProgram, *, time_limit_seconds: float, own_rows: OwnRows | None = None
     ) -> None:
         self.program = program
-        self._linear, self._places = assemble(program.blocks)
+        large = own_rows is None and sum(f.cost.size for f in program.blocks.families) > BLOCK_COLUMNS
+        self._linear, self._places = assemble(program.blocks, shared_sums=not large)
         if own_rows is not None:
             self._linear = add_own_rows(program, self._linear, self._places, own_rows)
         self._time_limit_seconds = time_limit_seconds
@@ -119,7 +129,11 @@ class FlexibilitySolver:
         own_integer = np.flatnonzero(self._linear.integer)
         self._whole = replace(self._whole, integer=np.union1d(self._whole.integer, own_integer))
         relaxed = replace(self._linear, integer=np.zeros_like(self._linear.integer))
-        self._solver = PersistentSolver(_copy(relaxed), time_limit_seconds=time_limit_seconds)
+        self._solver = (
+            BlockSolver(program.blocks, _copy(relaxed), self._places, time_limit_seconds=time_limit_seconds)
+            if large
+            else PersistentSolver(_copy(relaxed), time_limit_seconds=time_limit_seconds)
+        )
         self._decided, self._deadline = np.zeros(0, dtype=np.int64), np.inf
         self._names: tuple[np.ndarray, np.ndarray] = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
@@ -142,11 +156,12 @@ class FlexibilitySolver:
 
     def begin_with(self, basis: KeyedBasis) -> None:
         """Begin the next solve with the basis of another program."""
-        self._solver.give_basis(basis, *self._names)
+        if isinstance(self._solver, PersistentSolver):
+            self._solver.give_basis(basis, *self._names)
 
-    def basis(self) -> KeyedBasis:
-        """The basis of the last linear program, by name."""
-        return self._solver.basis(*self._names)
+    def basis(self) -> KeyedBasis | None:
+        """The basis of the last linear program, by name; the block method has none."""
+        return self._solver.basis(*self._names) if isinstance(self._solver, PersistentSolver) else None
 
     def set_room(self, room_kw: np.ndarray) -> None:
         """New room of the network limits. (row,) [kW]"""
@@ -171,7 +186,11 @@ class FlexibilitySolver:
         relaxed = self._solver.solve(self._remaining())
         if len(self._whole.integer):
             return self._finish(self._search(relaxed), relaxed)
-        decided = replace(self._decide(relaxed), lower_bound_eur=relaxed.lower_bound_eur)
+        try:
+            decided = replace(self._decide(relaxed), lower_bound_eur=relaxed.lower_bound_eur)
+        except InfeasibleError:
+            # the nearest whole numbers need not be possible: a session may ask for less than its smallest power
+            return self._finish(self._search(relaxed), relaxed)
         if decided.objective_eur - relaxed.lower_bound_eur > MIP_GAP * max(1.0, abs(decided.objective_eur)):
             decided = self._better(decided)
         return self._finish(decided, relaxed)
@@ -257,6 +276,7 @@ class FlexibilitySolver:
             lower_bound_eur=min(solution.objective_eur, solution.lower_bound_eur),
             status=solution.status,
             decided=len(self._decided),
+            engine=self._solver.engine,
         )
 
 

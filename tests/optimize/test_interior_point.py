@@ -12,6 +12,7 @@ from gridtwin.optimize.interior_point import solve_interior_point
 from gridtwin.optimize.linear_program import assemble
 from gridtwin.optimize.model import FlexibilityProblem, build_flexibility_program
 from gridtwin.optimize.solve import PersistentSolver
+from gridtwin.optimize.whole_numbers import FlexibilitySolver
 from tests.optimize.devices_for_tests import BUSES, devices_of, networked, problem_of
 
 CONTINUOUS = [
@@ -106,3 +107,21 @@ def test_a_chain_has_a_flat_tree() -> None:
     reached = np.diff(plan.v_start)
     assert reached.sum() < 64 * 14  # two rows for each of log2(64) + 1 levels
     assert sorted(plan.order.tolist()) == list(range(64))
+
+
+def test_a_large_program_takes_the_block_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same problem through both doors, with new room and directions decided: objectives to 1e-4."""
+    problem = networked(many(["battery", "electric_car", "heat_pump"]))
+    values = []
+    for largest in (10**9, 0):
+        monkeypatch.setattr("gridtwin.optimize.whole_numbers.BLOCK_COLUMNS", largest)
+        solver = FlexibilitySolver(build_flexibility_program(problem), time_limit_seconds=60)
+        first = solver.solve()
+        solver.set_room(problem.room_kw - 15)
+        second = solver.solve()
+        values.append((first.objective_eur, second.objective_eur))
+        assert first.engine == ("block" if largest == 0 else "simplex")
+        charge, discharge = (solver.program.fleets[0].column(n, second.x[0]) for n in ("charge_kw", "discharge_kw"))
+        assert np.minimum(charge, discharge).max() < 2e-3
+    assert values[0] == pytest.approx(values[1], rel=6e-3)
+    assert values[0][1] > values[0][0]
