@@ -21,11 +21,11 @@ from typing import Any
 import highspy
 import numpy as np
 import pyomo.environ as pyo
-from gridtwin.optimize.interior_point import solve_interior_point
 
 from benchmarks.flexibility_instance import STEPS, build_problem, repeat_days
 from benchmarks.peers.direct_matrix import write_directly
 from gridtwin.optimize.expand import expand_to_pyomo
+from gridtwin.optimize.interior_point import solve_interior_point
 from gridtwin.optimize.linear_program import assemble
 from gridtwin.optimize.model import FlexibilityProblem, build_flexibility_program
 from gridtwin.optimize.rolling import RollingPlanner, RollingSettings

@@ -27,8 +27,9 @@ from gridtwin.optimize.flexible_assets import (
     find_flexible_assets,
 )
 from gridtwin.optimize.own_rows import OwnRows
-from gridtwin.optimize.planned_day import Day, PlannedDay, Study, leave_unscheduled, open_day, plan_day
+from gridtwin.optimize.planned_day import PlannedDay, leave_unscheduled, plan_day
 from gridtwin.optimize.schedule import build_schedule
+from gridtwin.optimize.study_day import Day, Study, open_day
 from gridtwin.optimize.unmet import build_unmet
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis

@@ -287,3 +287,28 @@ def test_a_day_without_a_plan_does_not_lose_the_rest(one_line):
     assert not result.certificate.converged and not result.certificate.limits_hold
     assert "GT-O06" in {finding.code for finding in result.findings}
     assert "network limit" in set(result.unmet["what"])
+
+
+def test_rows_that_join_later_change_nothing(one_line, monkeypatch):
+    """All rows that can bind at once, or only those that a plan misses: the same cost to 1e-6, with fewer rows."""
+    case = one_line(line_kw=13, heat_pumps={"pump": (4, 1)}, batteries={"b": (5, 10)}, price=cheap_after_19, **TWO_CARS)
+    monkeypatch.setattr("gridtwin.optimize.ac_rounds.MANY_SHARE", 1.0)
+    costs, rows = [], []
+    for largest in (3000, 0):
+        monkeypatch.setattr("gridtwin.optimize.ac_rounds.ALL_AT_ONCE", largest)
+        solves = case.optimize().certificate.solves
+        costs.append(solves[0]["objective_eur"])
+        rows.append(solves[0]["network_rows"])
+    assert costs[0] == pytest.approx(costs[1], rel=1e-6)
+    assert 0 < rows[1] < rows[0]
+
+
+def test_the_plan_is_explained(one_line):
+    """A full line parts the price behind it from the area's; a car behind it gains by moving; the cause is the line."""
+    result = one_line(line_kw=5, price=cheap_after_19, **TWO_CARS).optimize()
+    parts = result.prices[["energy", "congestion", "voltage", "losses"]].to_array().sum("variable")
+    np.testing.assert_allclose(parts, result.prices["price_eur_per_mwh"], atol=1e-9)
+    assert float(result.prices["congestion"].max()) > 100
+    assert set(result.settlement["asset"]) == {"car a", "car b"}
+    assert (result.settlement["gain_eur"] > -1e-5).all()
+    assert set(result.causes["because"]) == {"line"} and "line" in result.causes["text"].iloc[0]
