@@ -29,7 +29,7 @@ from gridtwin.optimize.interior_point import solve_interior_point
 from gridtwin.optimize.linear_program import assemble
 from gridtwin.optimize.model import FlexibilityProblem, build_flexibility_program
 from gridtwin.optimize.rolling import RollingPlanner, RollingSettings
-from gridtwin.optimize.solve import PersistentSolver, as_highs
+from gridtwin.optimize.solve import PersistentSolver, pass_program
 from gridtwin.optimize.window import coarsening_blocks
 
 RESULTS = Path(__file__).parent / "results" / "flexibility_speed.json"
@@ -73,13 +73,13 @@ def seconds_of(action: Callable[..., Any], *arguments: Any) -> float:
 
 def build_directly(problem: FlexibilityProblem, highs: highspy.Highs) -> None:
     """From devices to a model inside HiGHS, by hand."""
-    highs.passModel(write_directly(problem))
+    pass_program(highs, write_directly(problem))
 
 
 def build_ours(problem: FlexibilityProblem, highs: highspy.Highs) -> None:
     """From devices to a model inside HiGHS, by templates."""
     program, _ = assemble(build_flexibility_program(problem).blocks)
-    highs.passModel(as_highs(program))
+    pass_program(highs, program)
 
 
 def measure_build() -> list[dict[str, Any]]:
@@ -144,9 +144,9 @@ def measure_rolling() -> list[dict[str, Any]]:
             seconds = [plan.seconds for plan in plans[1:]]
             rows.append(
                 {
-                    "devices": 100, "window": name, "tight_branches": tight, "median_seconds": statistics.median(seconds),
-                    "largest_seconds": max(seconds), "first_seconds": plans[0].seconds,
-                    "network_rows": len(plans[-1].program.problem.rows),
+                    "devices": 100, "window": name, "tight_branches": tight,
+                    "median_seconds": statistics.median(seconds), "largest_seconds": max(seconds),
+                    "first_seconds": plans[0].seconds, "network_rows": len(plans[-1].program.problem.rows),
                 }
             )  # fmt: skip
     return rows

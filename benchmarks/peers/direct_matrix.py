@@ -1,14 +1,13 @@
 """The same linear program written by hand: arrays of numbers, no templates, straight to the matrix.
 
-What a programmer writes who knows these four devices only. It is the lower bound that the stamped templates are measured
-against: both begin with the devices and end with a model inside HiGHS.
+What a programmer writes who knows these four devices only. It is the lower bound that the stamped templates are
+measured against: both begin with the devices and end with a model inside HiGHS.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import highspy
 import numpy as np
 from scipy import sparse
 
@@ -18,6 +17,7 @@ from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import ChargingSession
 from gridtwin.optimize.devices.feed_in import FeedIn
 from gridtwin.optimize.devices.heat_pump import HeatPump
+from gridtwin.optimize.linear_program import LinearProgram
 from gridtwin.optimize.model import FlexibilityProblem
 
 
@@ -60,8 +60,8 @@ class Matrix:
         self.value.append(values.ravel())
 
 
-def write_directly(problem: FlexibilityProblem) -> highspy.HighsLp:
-    """The model of a problem of cars, heat pumps, batteries and PV, ready to be handed over."""
+def write_directly(problem: FlexibilityProblem) -> LinearProgram:
+    """The matrix of a problem of cars, heat pumps, batteries and PV."""
     matrix, steps = Matrix(), len(problem.hours)
     price = problem.energy_price()
     bus_of = {bus: k for k, bus in enumerate(problem.buses)}
@@ -196,16 +196,17 @@ def _limits(m: Matrix, problem: FlexibilityProblem, bus_kw: np.ndarray) -> None:
     m.put(row, over, -1.0)
 
 
-def _finish(m: Matrix) -> highspy.HighsLp:
+def _finish(m: Matrix) -> LinearProgram:
     row, column, value = np.concatenate(m.row), np.concatenate(m.column), np.concatenate(m.value)
     filled = value != 0
-    matrix = sparse.csc_array((value[filled], (row[filled], column[filled])), shape=(m.rows, m.columns))
-    lp = highspy.HighsLp()
-    lp.num_row_, lp.num_col_ = matrix.shape
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = (np.concatenate(part) for part in (m.cost, m.lower, m.upper))
-    lp.row_lower_, lp.row_upper_ = np.concatenate(m.row_lower), np.concatenate(m.row_upper)
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_ = matrix.indptr.astype(np.int32)
-    lp.a_matrix_.index_ = matrix.indices.astype(np.int32)
-    lp.a_matrix_.value_ = matrix.data
-    return lp
+    return LinearProgram(
+        matrix=sparse.csc_array((value[filled], (row[filled], column[filled])), shape=(m.rows, m.columns)),
+        cost=np.concatenate(m.cost),
+        lower=np.concatenate(m.lower),
+        upper=np.concatenate(m.upper),
+        integer=np.zeros(m.columns, dtype=bool),
+        row_lower=np.concatenate(m.row_lower),
+        row_upper=np.concatenate(m.row_upper),
+        constant=0.0,
+        smallest=np.full(m.columns, np.nan),
+    )

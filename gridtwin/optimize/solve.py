@@ -65,6 +65,7 @@ class PersistentSolver:
         self._time_limit_seconds = time_limit_seconds
         self._whole = program.integer.any() or bool(np.isfinite(program.smallest).any())
         self._highs = _start_highs(program)
+        self._x = np.zeros(len(program.cost))
 
     def set_row_bounds(self, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """New bounds of some rows."""
@@ -90,7 +91,7 @@ class PersistentSolver:
 
     def basis(self, column_key: np.ndarray, row_key: np.ndarray) -> KeyedBasis:
         """The basis of the last solve, by name."""
-        return read_basis(self._highs, column_key, row_key)
+        return read_basis(self._highs, self.program, self._x, column_key, row_key)
 
     def solve(self, seconds: float | None = None) -> Solution:
         """Solve and audit; once more from scratch where the audit fails after a warm start.
@@ -123,6 +124,7 @@ class PersistentSolver:
         status = self._accept_status()
         found = self._highs.getSolution()
         x, dual = np.array(found.col_value), np.array(found.row_dual)
+        self._x = x
         objective = float(self.program.cost @ x) + self.program.constant
         faults = audit_feasibility(self.program, x)
         if self._whole:
@@ -167,35 +169,36 @@ def _start_highs(program: LinearProgram) -> highspy.Highs:
     # one thread: the same schedule on every machine
     highs.setOptionValue("threads", 1)
     highs.setOptionValue("mip_rel_gap", MIP_GAP)
-    _check(highs.passModel(as_highs(program)), "transfer of the model")
+    _check(pass_program(highs, program), "transfer of the model")
     return highs
 
 
-def as_highs(program: LinearProgram) -> highspy.HighsLp:
-    """The program as HiGHS takes it."""
-    lp = highspy.HighsLp()
-    lp.num_row_, lp.num_col_ = program.matrix.shape
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
-    lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
-    lp.offset_ = program.constant
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_ = program.matrix.indptr.astype(np.int32)
-    lp.a_matrix_.index_ = program.matrix.indices.astype(np.int32)
-    lp.a_matrix_.value_ = program.matrix.data
-    kinds = _kinds_of(program)
-    if kinds.any():
-        lp.integrality_ = [_KINDS[kind] for kind in kinds.tolist()]
-        # HiGHS takes the smallest value beside 0 as the lower bound of a semi-continuous column
-        lp.col_lower_ = np.where(kinds == SEMICONTINUOUS, program.smallest, program.lower)
-    return lp
+def pass_program(highs: highspy.Highs, program: LinearProgram) -> highspy.HighsStatus:
+    """Hand a program over as arrays: through the fields of a `HighsLp` every number would be copied on its own."""
+    kinds, matrix = _kinds_of(program), program.matrix
+    # HiGHS takes the smallest value beside 0 as the lower bound of a semi-continuous column
+    lower = np.where(kinds == SEMICONTINUOUS, program.smallest, program.lower)
+    status: highspy.HighsStatus = highs.passModel(
+        matrix.shape[1],
+        matrix.shape[0],
+        matrix.nnz,
+        int(highspy.MatrixFormat.kColwise),
+        int(highspy.ObjSense.kMinimize),
+        program.constant,
+        program.cost,
+        lower,
+        program.upper,
+        program.row_lower,
+        program.row_upper,
+        matrix.indptr.astype(np.int32),
+        matrix.indices.astype(np.int32),
+        matrix.data,
+        kinds.astype(np.int32),
+    )
+    return status
 
 
 SEMICONTINUOUS = 2
-_KINDS = (
-    highspy.HighsVarType.kContinuous,
-    highspy.HighsVarType.kInteger,
-    highspy.HighsVarType.kSemiContinuous,
-)
 
 
 def _kinds_of(program: LinearProgram) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
-from gridtwin.optimize.linear_program import Places
+from gridtwin.optimize.linear_program import LinearProgram, Places
 from gridtwin.optimize.model import FlexibilityProgram
 
 _STATUSES = (
@@ -107,13 +107,14 @@ def _pack(part: int, component: np.ndarray | int, member: np.ndarray, time: np.n
     return np.asarray((((np.int64(part) << 10) + component << 24) + member << 24) + time)
 
 
-def read_basis(highs: highspy.Highs, column_key: np.ndarray, row_key: np.ndarray) -> KeyedBasis:
-    """The basis of the last solve, by key."""
+def read_basis(
+    highs: highspy.Highs, program: LinearProgram, x: np.ndarray, column_key: np.ndarray, row_key: np.ndarray
+) -> KeyedBasis:
+    """The basis of the last solve, which ended at `x`, by key."""
     # the list of basic parts comes as an array; the statuses themselves would be read one by one
     _, basic = highs.getBasicVariables()
-    solution, lp = highs.getSolution(), highs.getLp()
-    column = _side(np.array(solution.col_value), np.array(lp.col_lower_), np.array(lp.col_upper_))
-    row = _side(np.array(solution.row_value), np.array(lp.row_lower_), np.array(lp.row_upper_))
+    column = _side(x, program.lower, program.upper)
+    row = _side(program.matrix @ x, program.row_lower, program.row_upper)
     column[basic[basic >= 0]] = BASIC
     row[-1 - basic[basic < 0]] = BASIC
     by_column, by_row = np.argsort(column_key, kind="stable"), np.argsort(row_key, kind="stable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,17 @@ class Window:
     blocks: np.ndarray
     fine_hours: float
 
-    @property
+    @cached_property
     def edges(self) -> np.ndarray:
         """Fine steps at which steps begin and end. (step + 1,)"""
         return self.first + np.concatenate([[0], np.cumsum(self.blocks)])
 
-    @property
+    @cached_property
     def hours(self) -> np.ndarray:
         """Length of each step. (step,) [h]"""
         return np.asarray(self.blocks * self.fine_hours)
 
-    @property
+    @cached_property
     def end(self) -> int:
         """Fine step after the last."""
         return int(self.first + self.blocks.sum())
@@ -48,6 +49,8 @@ class Window:
     def mean(self, series: np.ndarray) -> np.ndarray:
         """Mean over each step of a series whose last axis is fine steps."""
         inside = series[..., self.first : self.end]
+        if inside.shape[-1] == len(self.blocks):
+            return np.asarray(inside)
         return np.asarray(np.add.reduceat(inside, self.edges[:-1] - self.first, axis=-1) / self.blocks)
 
     def least(self, series: np.ndarray) -> np.ndarray:
@@ -89,6 +92,8 @@ def device_in_window(device: Device, window: Window, span: int, state: Mapping[s
     state : mapping of str to float
         What earlier plans left of it, by the name of the parameter.
     """
+    if isinstance(device, ChargingSession) and not _touches(device, window):
+        return None
     template = device.template
     changes: dict[str, Any] = dict(state)
     for part in fields(device):
@@ -100,11 +105,13 @@ def device_in_window(device: Device, window: Window, span: int, state: Mapping[s
     return replace(device, **changes)
 
 
-def _session_in_window(session: ChargingSession, window: Window, changes: dict[str, Any]) -> ChargingSession | None:
+def _touches(session: ChargingSession, window: Window) -> bool:
     plugged = session.plugged
-    if not len(plugged) or plugged[0] >= window.end or plugged[-1] < window.first:
-        return None
-    begins, ends = int(plugged[0]), int(plugged[-1]) + 1
+    return bool(len(plugged)) and plugged[0] < window.end and plugged[-1] >= window.first
+
+
+def _session_in_window(session: ChargingSession, window: Window, changes: dict[str, Any]) -> ChargingSession:
+    begins, ends = int(session.plugged[0]), int(session.plugged[-1]) + 1
     start = changes.get("e_start_kwh", session.e_start_kwh)
     if ends > window.end:
         # what constant power over the whole stay would have reached by the end of the window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -109,7 +110,7 @@ class ChargingSession(Device):
     leaves: bool = True
     charging_efficiency: float = 1.0
 
-    @property
+    @cached_property
     def plugged(self) -> np.ndarray:
         """Steps on which the car is plugged in at least partly. (step,)"""
         return np.flatnonzero((self.p_max_kw > 0) | (self.p_min_kw < 0))
