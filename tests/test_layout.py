@@ -75,6 +75,13 @@ def test_packages_run_nothing_at_import(file: Path) -> None:
     assert all(isinstance(node, allowed) for node in ast.parse(file.read_text(encoding="utf-8")).body)
 
 
+def test_every_public_name_has_a_home() -> None:
+    import gridtwin
+
+    for name in gridtwin.__all__:
+        assert getattr(gridtwin, name) is not None
+
+
 def test_only_study_and_edges_know_the_whole_scenario() -> None:
     knows = {file.name for file in FILES if "gridtwin.scenario.Scenario" in imports_of(file)}
     assert knows <= {"study.py", "cli.py", "scenario_file.py"}

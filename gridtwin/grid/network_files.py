@@ -13,7 +13,7 @@ import pandapower.networks
 from pandapower.auxiliary import pandapowerNet
 
 from gridtwin.data.profiles import Profiles
-from gridtwin.errors import Finding, NetworkError, raise_errors
+from gridtwin.errors import DataError, Finding, NetworkError, raise_errors
 from gridtwin.grid.matpower import read_matpower
 from gridtwin.grid.network_checks import check_network
 from gridtwin.grid.pandapower_json import read_pandapower_json
@@ -90,6 +90,37 @@ def read_network_and_profiles(source: str | Path, base: Path = Path()) -> Networ
     findings += raise_errors(check_network(net), NetworkError)
     net[FINDINGS_KEY] = findings
     return NetworkSource(net, profiles, tuple(findings))
+
+
+def read_profiles(source: str | Path, base: Path = Path()) -> Profiles:
+    """Power of every asset of a network whose source has it.
+
+    Parameters
+    ----------
+    source : str or path
+        `simbench:<code>`; series of your own come with `[[profiles.file]]` of a scenario.
+    base : path
+        Folder of relative paths.
+
+    Raises
+    ------
+    DataError
+        If the source has no series.
+    """
+    profiles = read_network_and_profiles(source, base).profiles
+    if profiles is None:
+        raise DataError(
+            [
+                Finding(
+                    "the source has no series",
+                    where=str(source),
+                    expected="simbench:<code>",
+                    do="Give series of your own as [[profiles.file]] of a scenario.",
+                    severity="error",
+                )
+            ]
+        )
+    return profiles
 
 
 def list_example_networks() -> dict[str, Callable[[], pandapowerNet]]:
