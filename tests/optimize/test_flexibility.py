@@ -291,7 +291,7 @@ def test_a_day_without_a_plan_does_not_lose_the_rest(one_line):
 
 def test_rows_that_join_later_change_nothing(one_line, monkeypatch):
     """All rows that can bind at once, or only those that a plan misses: the same cost to 1e-6, with fewer rows."""
-    case = one_line(line_kw=13, heat_pumps={"pump": (4, 1)}, batteries={"b": (5, 10)}, price=cheap_after_19, **TWO_CARS)
+    case = one_line(line_kw=8, heat_pumps={"pump": (4, 1)}, batteries={"b": (5, 10)}, price=cheap_after_19, **TWO_CARS)
     monkeypatch.setattr("gridtwin.optimize.ac_rounds.MANY_SHARE", 1.0)
     costs, rows = [], []
     for largest in (3000, 0):
