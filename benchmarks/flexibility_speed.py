@@ -1,6 +1,6 @@
 """Flexibility optimisation: what it costs to build, to solve and to solve again, with HiGHS beside it.
 
-Run it as `python -m benchmarks.flexibility_speed [--only build|pyomo|rolling|large]`; it updates the part in
+Run it as `python -m benchmarks.flexibility_speed [--only build|pyomo|rolling|starts|large]`; it updates the part in
 `benchmarks/results/flexibility_speed.json`. One instance of `flexibility_instance.py` per row; both sides of a row have
 the same objective.
 """
@@ -24,6 +24,7 @@ import pyomo.environ as pyo
 
 from benchmarks.flexibility_instance import STEPS, build_problem, repeat_days
 from benchmarks.peers.direct_matrix import write_directly
+from gridtwin.optimize import rolling
 from gridtwin.optimize.expand import expand_to_pyomo
 from gridtwin.optimize.interior_point import solve_interior_point
 from gridtwin.optimize.linear_program import assemble
@@ -40,7 +41,8 @@ ROLLING_PLANS = 48
 def main() -> None:
     """Measure the parts asked for and keep the others."""
     parts: dict[str, Callable[[], Any]] = {
-        "build": measure_build, "pyomo": measure_pyomo, "rolling": measure_rolling, "large": measure_large,
+        "build": measure_build, "pyomo": measure_pyomo, "rolling": measure_rolling, "starts": measure_starts,
+        "large": measure_large,
     }  # fmt: skip
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", choices=parts, nargs="*", default=list(parts))
@@ -149,6 +151,26 @@ def measure_rolling() -> list[dict[str, Any]]:
                     "first_seconds": plans[0].seconds, "network_rows": len(plans[-1].program.problem.rows),
                 }
             )  # fmt: skip
+    return rows
+
+
+def measure_starts() -> list[dict[str, Any]]:
+    """The same windows with the basis of the plan before and from nothing, by size."""
+    rows = []
+    for devices in (100, 300, 1000):
+        span, limits = repeat_days(build_problem(devices, tight=1), 2)
+        medians = {}
+        for name, largest in (("warm", 10**9), ("cold", 0)):
+            rolling.WARM_COLUMNS = largest
+            planner = RollingPlanner(span, RollingSettings(np.ones(STEPS, dtype=int)), limits)
+            seconds = []
+            for now in range(6):
+                plan = planner.plan(now)
+                planner.carry_out(plan)
+                seconds.append(plan.seconds)
+            medians[f"{name}_seconds"] = statistics.median(seconds[1:])
+        columns = sum(family.cost.size for family in plan.program.blocks.families)
+        rows.append({"devices": devices, "columns": columns, **medians})
     return rows
 
 

@@ -24,7 +24,7 @@ from gridtwin.optimize.window import Window, cut_window, device_in_window
 
 WARM_COLUMNS = 60_000
 """Largest program that begins with the basis of the plan before it. Larger ones are faster from nothing: a start
-from a basis skips presolve (benchmarks/flexibility.py measures both)."""
+from a basis skips presolve (`benchmarks/flexibility_speed.py` measures both)."""
 VIOLATION_KW = 1e-3
 """A limit missed by more than this joins the program. [kW]"""
 NEAR = 0.1
