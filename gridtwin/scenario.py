@@ -192,6 +192,9 @@ class Flexibility(Section):
     """Price of power above a network limit. [EUR/kWh]"""
     curtailment_price_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.15
     """Compensation for curtailed PV. [EUR/kWh]"""
+    curtailment_sharing: Literal["cost", "rotation", "proportional", "lexicographic"] = "cost"
+    """Who is curtailed where several could relieve a limit: at least cost; who has lost least so far, for an hour;
+    by what each feeds in; or so that the largest share of energy lost is as small as possible."""
     wear_price_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.04
     """Wear of a battery per discharged energy. [EUR/kWh]"""
     grid_fee_eur_per_kwh: Annotated[float, Field(ge=0)] = 0.0

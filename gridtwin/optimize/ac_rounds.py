@@ -9,7 +9,7 @@ import numpy as np
 
 from gridtwin.optimize.area_terms import price_area
 from gridtwin.optimize.certificate import CERTIFIED_LOSS_PERCENT, LimitCheck, check_limits
-from gridtwin.optimize.day_losses import Losses
+from gridtwin.optimize.day_losses import LossCurve, Losses
 from gridtwin.optimize.day_plan import DayPlan, find_caps, mark_caps, read_devices, read_plan
 from gridtwin.optimize.flexible_assets import KW_PER_MW
 from gridtwin.optimize.model import FlexibilityProblem, FlexibilityProgram, build_flexibility_program
@@ -102,7 +102,8 @@ class AcRounds:
     def __init__(
         self, day: Day, limits: NetworkLimits, room_mw: np.ndarray, losses: Losses, *, p_ref_kw: np.ndarray
     ) -> None:
-        self.day, self.limits, self.losses = day, limits, losses
+        self.day, self.limits = day, limits
+        self.losses = LossCurve((losses,), day.loss_price_eur_per_kwh)
         self.log: list[dict[str, Any]] = []
         p_ref_mw, p_min_mw, p_max_mw = (
             day.at_buses_mw(p_kw) for p_kw in (p_ref_kw, day.band_kw("p_min_kw"), day.band_kw("p_max_kw"))
@@ -161,7 +162,8 @@ class AcRounds:
             inflexible_kw=inflexible_kw,
             rows=self.rows,
             room_kw=self._room_kw(),
-            bus_price_eur_per_kwh=self._loss_price(),
+            bus_price_eur_per_kwh=self.losses.bus_price() if study.settings.price_losses else None,
+            losses=self.losses.for_program() if study.settings.price_losses else None,
             breach_eur_per_kwh=study.settings.breach_price_eur_per_kwh,
             worst_breach_eur=study.settings.worst_breach_price_eur,
         )
@@ -169,13 +171,6 @@ class AcRounds:
         self.solver = FlexibilitySolver(
             program, time_limit_seconds=study.settings.time_limit_seconds, own_rows=study.own_rows
         )
-
-    def _loss_price(self) -> np.ndarray | None:
-        """Losses at the day-ahead price. (time, bus) [EUR/kWh]"""
-        study = self.day.study
-        if not study.settings.price_losses:
-            return None
-        return np.asarray(study.price_eur_per_mwh[self.day.where, None] / KW_PER_MW * self.losses.slope)
 
     def _room_kw(self) -> np.ndarray:
         return np.asarray(KW_PER_MW * self.ceiling_mw[self.rows.limit, self.rows.step])
@@ -210,7 +205,7 @@ class AcRounds:
         """Whether no room is missing and, in the first rounds, no room was given away."""
         aim_mw = self.limits.aim_mw[:, None]
         wasted = (present.lp_error_mw > 10 * aim_mw).any() and number <= FREE_ROUNDS
-        wasted |= present.loss_error_percent > CERTIFIED_LOSS_PERCENT and number <= FREE_ROUNDS
+        wasted |= self.day.study.settings.price_losses and present.loss_error_percent > CERTIFIED_LOSS_PERCENT
         return not (wasted or present.check.unsolved.any() or (present.missing_mw > aim_mw).any())
 
     def _lack(self, present: AcRound) -> float:
@@ -225,9 +220,8 @@ class AcRounds:
         back_mw = self.ceiling_mw - 4 * self.limits.guard_mw[:, None]
         self.ceiling_mw = np.where(present.check.unsolved > 0, back_mw, regained)
         surprising = (present.missing_mw > self.limits.aim_mw[:, None]) & ~self.in_model
-        self.losses = present.losses
-        # slopes of losses enter the costs; later rounds keep them, so that the rounds settle
-        if surprising.any() or (self.day.study.settings.price_losses and number <= FREE_ROUNDS):
+        self.losses = self.losses.with_line(present.losses)
+        if surprising.any() or self.day.study.settings.price_losses:
             self.in_model = self.in_model | surprising
             self._build()
             return

@@ -1,14 +1,17 @@
-"""Losses of a day as a straight line around a plan."""
+"""Losses of a day as straight lines around plans."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from gridtwin.grid.twin import GridTwin
 from gridtwin.operate.losses import marginal_losses
+from gridtwin.optimize.flexible_assets import KW_PER_MW
+from gridtwin.optimize.model import LossLines
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,68 @@ class Losses:
     slope: np.ndarray
     at_bus_mw: np.ndarray
 
+    def at(self, at_bus_mw: np.ndarray) -> np.ndarray:
+        """Losses by this line at another plan, (bus, time) to (time,). [MW]"""
+        return np.asarray(self.p_mw + (self.slope * (at_bus_mw - self.at_bus_mw).T).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """Losses by lines at several plans.
+
+    Where energy lost has a price, the highest line counts: losses are convex in the powers, so that
+    every line lies below them and more lines come closer. Where the price is negative a plan would gain by
+    losing more, and only the last line is used.
+
+    Parameters
+    ----------
+    lines : sequence of Losses
+        The last one is the latest.
+    price_eur_per_kwh : ndarray, (time,)
+        Price of energy lost. [EUR/kWh]
+    """
+
+    lines: Sequence[Losses]
+    price_eur_per_kwh: np.ndarray
+
+    @property
+    def curved(self) -> np.ndarray:
+        """Steps on which all lines count. bool, (time,)"""
+        return self.price_eur_per_kwh > 0
+
+    def at(self, at_bus_mw: np.ndarray) -> np.ndarray:
+        """Planned losses, (bus, time) to (time,). [MW]"""
+        highest = np.max([line.at(at_bus_mw) for line in self.lines], axis=0)
+        return np.where(self.curved, np.maximum(highest, 0.0), self.lines[-1].at(at_bus_mw))
+
     def error_percent(self, found: Losses) -> float:
-        """Energy lost on the day by this line, against what was found at another plan. [%]"""
-        moved = (found.at_bus_mw - self.at_bus_mw).T
-        planned = float((self.p_mw + (self.slope * moved).sum(axis=1)).sum())
-        lost = float(found.p_mw.sum())
+        """Energy lost on the day as planned, against what was found at a plan. [%]"""
+        planned, lost = float(self.at(found.at_bus_mw).sum()), float(found.p_mw.sum())
         return 100 * abs(planned - lost) / lost if lost > 0 else 0.0
+
+    def for_program(self) -> LossLines:
+        """Lines of the steps on which they count."""
+        steps = np.flatnonzero(self.curved)
+        offset = [(line.slope * line.at_bus_mw.T).sum(axis=1) - line.p_mw for line in self.lines]
+        return LossLines(
+            step=np.tile(steps, len(self.lines)),
+            slope=np.concatenate([line.slope[steps] for line in self.lines]),
+            offset_kw=KW_PER_MW * np.concatenate([one[steps] for one in offset]),
+            price_eur_per_kwh=np.maximum(self.price_eur_per_kwh, 0.0),
+        )
+
+    def bus_price(self) -> np.ndarray:
+        """Price of the last line's losses where no more lines count. (time, bus) [EUR/kWh]"""
+        return np.asarray(np.where(self.curved, 0.0, self.price_eur_per_kwh)[:, None] * self.lines[-1].slope)
+
+    def with_line(self, line: Losses) -> LossCurve:
+        """With one more line; those that lie above what was found there are lowered.
+
+        Feed-in of the paths follows a plan only down to its caps, so that not every line is a tangent.
+        """
+        above = [np.maximum(one.at(line.at_bus_mw) - line.p_mw, 0.0) for one in self.lines]
+        lowered = [replace(one, p_mw=one.p_mw - excess) for one, excess in zip(self.lines, above, strict=True)]
+        return LossCurve((*lowered, line), self.price_eur_per_kwh)
 
 
 def linearise_losses(

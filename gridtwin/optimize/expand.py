@@ -14,9 +14,11 @@ import pyomo.environ as pyo
 
 from gridtwin.optimize.model import (
     FlexibilityProblem,
+    LossLines,
     stamp_area,
     stamp_breaches,
     stamp_devices,
+    stamp_losses,
     stamp_tail_risk,
     stamp_worst_breach,
 )
@@ -35,6 +37,8 @@ def expand_to_pyomo(problem: FlexibilityProblem) -> pyo.ConcreteModel:
             add_worst_breach(model, problem)
     if problem.terms.risk_weight:
         add_tail_risk(model, problem)
+    if problem.losses is not None:
+        add_losses(model, problem, problem.losses)
     add_cost(model, problem)
     return model
 
@@ -128,13 +132,28 @@ def add_tail_risk(model: pyo.ConcreteModel, problem: FlexibilityProblem) -> None
     model.risk = pyo.Constraint(range(problem.scenarios), rule=rule)
 
 
+def add_losses(model: pyo.ConcreteModel, problem: FlexibilityProblem, losses: LossLines) -> None:
+    """Losses above each of their lines.
+
+    sum over b of slope[k, b] bus_kw[b, t_k] - loss[t_k] <= offset[k]
+    """
+    _add_members(model, "losses", stamp_losses(losses, problem.hours), problem.hours)
+
+    def lies_above(m: Any, k: int) -> Any:
+        t = int(losses.step[k])
+        weighted = _weighted(m.bus_kw, problem, losses.slope[k], t)
+        return weighted + m.losses[0].power_kw[t] <= float(losses.offset_kw[k])
+
+    model.loss_line = pyo.Constraint(range(len(losses)), rule=lies_above)
+
+
 def add_cost(model: pyo.ConcreteModel, problem: FlexibilityProblem) -> None:
     """Energy at each bus at its price, and what devices, exchange, breaches and risk cost. [EUR]"""
     price = problem.energy_price()
     energy = pyo.quicksum(
         float(price[t, b]) * model.bus_kw[bus, t] for b, bus in enumerate(problem.buses) for t in model.step
     )
-    blocks = [model.component(name) for name in ("device", "area", "breach", "worst_breach", "tail_risk")]
+    blocks = [model.component(name) for name in ("device", "area", "breach", "worst_breach", "tail_risk", "losses")]
     own = pyo.quicksum(block.cost_eur for part in blocks if part is not None for block in part.values())
     model.cost = pyo.Objective(expr=energy + own)
 

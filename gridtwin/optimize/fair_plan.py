@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -179,8 +180,10 @@ def share_curtailment(
     raise_errors(_check_plan(plan_kw, base_kw, feeding, names, axis), DataError)
     expected_kw = np.where(feeding, np.maximum(-base_kw, 0.0), 0.0)
     lost_kw = np.where(feeding, np.maximum(plan_kw - base_kw, 0.0), 0.0)
-    able = (binding.relief > 0) & feeding & (expected_kw > 0)
-    chosen = (np.where(able, lost_kw, 0.0) > CURTAILED_KW).any(axis=1) & (shared if shared is not None else True)
+    able = (binding.relief > 0) & (binding.limit >= 0)[:, None] & feeding & (expected_kw > 0)
+    chosen = np.asarray((np.where(able, lost_kw, 0.0) > CURTAILED_KW).any(axis=1))
+    if shared is not None:
+        chosen = chosen & shared
     able &= chosen[:, None]
     needed_kw = np.where(able, binding.relief * lost_kw, 0.0).sum(axis=1)
     needed_kw += np.where(chosen, 0.0 if extra_kw is None else extra_kw, 0.0)
@@ -189,9 +192,12 @@ def share_curtailment(
     capped_kw = np.where(able, np.maximum(given_kw, np.minimum(CAP_MARK_KW, expected_kw)), lost_kw)
     p_kw = np.where(able, np.minimum(base_kw + capped_kw, 0.0), plan_kw)
     relief_kw = (binding.relief * np.where(able, capped_kw, 0.0)).sum(axis=1)
+    systems = _list_systems(names, able, expected_kw, lost_kw, capped_kw) * axis.hours_per_step
     return FairPlan(
         p_kw=p_kw,
-        **_compare_shares(names, able, expected_kw, lost_kw, capped_kw, axis.hours_per_step),
+        systems=systems,
+        jain_before=jain_index((systems["e_lost_before_kwh"] / systems["e_expected_kwh"]).to_numpy()),
+        jain_after=jain_index((systems["e_lost_kwh"] / systems["e_expected_kwh"]).to_numpy()),
         extra_kwh=float((p_kw - plan_kw).sum() * axis.hours_per_step),
         unmet_kw=np.where(needed_kw - relief_kw > CURTAILED_KW, needed_kw - relief_kw, 0.0),
         log=_join_logs(logs),
@@ -215,7 +221,7 @@ class _Events:
         """Some steps of one limit, and the systems that feed in."""
         axis = replace(self.axis, start=self.axis.times[steps.start], length=steps.stop - steps.start)
         here = self.expected_kw[steps, self.feeding]
-        named = tuple(name for name, feeds in zip(self.names, self.feeding.tolist(), strict=True) if feeds)
+        named = tuple(np.array(self.names, dtype=object)[self.feeding].tolist())
         devices = DimmableDevices(named, here, np.zeros_like(here), self.relief[steps, self.feeding])
         return ReliefDemand(limit, axis, self.needed_kw[steps], REASON, self.citation), devices
 
@@ -253,20 +259,17 @@ def _runs_of(limits: tuple[str, ...], wanted: np.ndarray) -> Iterator[tuple[slic
     """Unbroken runs of steps with the same limit, empty where nothing is wanted."""
     present = [limit if here else "" for limit, here in zip(limits, wanted.tolist(), strict=True)]
     edges = [0, *(t for t in range(1, len(present)) if present[t] != present[t - 1]), len(present)]
-    return ((slice(a, b), present[a]) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return ((slice(a, b), present[a]) for a, b in pairwise(edges))
 
 
-def _compare_shares(
-    names: tuple[str, ...], able: np.ndarray, expected_kw: Floats, lost_kw: Floats, given_kw: Floats, hours: float
-) -> dict[str, pd.DataFrame | float]:
-    """Energies of the systems that could have relieved a limit, and Jain's index before and after."""
+def _list_systems(
+    names: tuple[str, ...], able: np.ndarray, expected_kw: Floats, lost_kw: Floats, given_kw: Floats
+) -> pd.DataFrame:
+    """Sums over the steps of the systems that could have relieved a limit. [kW steps]"""
     part = able.any(axis=0)
-    index = pd.Index([name for name, here in zip(names, part.tolist(), strict=True) if here], name="asset")
     columns = {"e_expected_kwh": expected_kw, "e_lost_before_kwh": lost_kw, "e_lost_kwh": given_kw}
-    sums = {name: hours * power[:, part].sum(axis=0) for name, power in columns.items()}
-    shares = [sums[name] / sums["e_expected_kwh"] for name in ("e_lost_before_kwh", "e_lost_kwh")]
-    systems = pd.DataFrame(sums, index=index)
-    return {"systems": systems, "jain_before": jain_index(shares[0]), "jain_after": jain_index(shares[1])}
+    index = pd.Index(np.array(names, dtype=object)[part], name="asset")
+    return pd.DataFrame({name: power[:, part].sum(axis=0) for name, power in columns.items()}, index=index)
 
 
 def _join_logs(logs: list[pd.DataFrame]) -> pd.DataFrame:

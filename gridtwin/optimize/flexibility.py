@@ -59,6 +59,10 @@ class FlexibilityResult:
         What each device pays, earns and gains at these prices against its unscheduled self; one row per device and day.
     causes : DataFrame
         Why each missed wish was missed, in words.
+    curtailment : DataFrame
+        Systems that could relieve a limit and what each loses, one row per system and day, see `FairRound.systems`.
+    curtailment_log : DataFrame
+        Who was curtailed in each event, by which rule and why; columns `fairness.LOG_COLUMNS`.
     """
 
     schedule: xr.Dataset
@@ -68,6 +72,8 @@ class FlexibilityResult:
     prices: xr.Dataset | None = None
     settlement: pd.DataFrame = field(default_factory=pd.DataFrame)
     causes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curtailment: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curtailment_log: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def optimize_flexibility(
@@ -113,15 +119,18 @@ def optimize_flexibility(
     certificate = _join_certificates(study, days)
     schedule = _join_plans(study, days).assign_attrs(certificate=certificate.as_dict())
     unmet = build_unmet([row for day in days for row in day.unmet])
+    shared = [day.fair for day in days if day.fair is not None]
     explained = [day.explained for day in days if day.explained is not None]
     return FlexibilityResult(
         schedule,
         unmet,
         certificate,
-        (*findings, *_doubts(certificate)),
+        (*findings, *_doubts(certificate), *(finding for day in shared for finding in day.findings)),
         prices=xr.concat([day.prices for day in explained], "time") if explained else None,
         settlement=_join_tables([day.settlement for day in explained]),
         causes=_join_tables([day.causes for day in explained]),
+        curtailment=_join_tables([day.systems for day in shared]),
+        curtailment_log=_join_tables([day.fair.log for day in shared]),
     )
 
 
@@ -147,7 +156,7 @@ def _plan_or_leave(day: Day, carried: CarriedState, *, last_day: bool) -> Planne
     if not day.devices and day.study.chosen.empty:
         return leave_unscheduled(day, carried)
     try:
-        return plan_day(day, last_day=last_day)
+        return plan_day(day, last_day=last_day, curtailed=carried.curtailed)
     except InfeasibleError as error:
         return leave_unscheduled(day, carried, failure=error.findings[0].got or "no usable solution")
 

@@ -19,6 +19,7 @@ from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import BidirectionalSession, ChargingSession, plugged_share
 from gridtwin.optimize.devices.feed_in import FeedIn
 from gridtwin.optimize.devices.heat_pump import HeatPump
+from gridtwin.optimize.fairness import EnergyGiven
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
 
@@ -37,11 +38,14 @@ class CarriedState:
         Deviation of the room temperature. [K]
     stored_kwh : mapping asset -> float
         Stored energy. [kWh]
+    curtailed : EnergyGiven, (asset,), optional
+        What was curtailed on the days before, for a sharing rule.
     """
 
     charged_kwh: Mapping[tuple[str, pd.Timestamp], float] = field(default_factory=dict)
     kelvin: Mapping[str, float] = field(default_factory=dict)
     stored_kwh: Mapping[str, float] = field(default_factory=dict)
+    curtailed: EnergyGiven | None = None
 
 
 Kind = TypeVar("Kind", bound=Device)

@@ -50,6 +50,7 @@ def lone_problem(
         rows=no_rows(len(problem.buses)),
         room_kw=np.zeros(0),
         bus_price_eur_per_kwh=price_eur_per_kwh,
+        losses=None,
         worst_breach_eur=0.0,
     )
 

@@ -5,7 +5,7 @@ a stored energy or temperature with index t holds at the *end* of step t. In MW 
 coefficients of a low-voltage network come close to the solver's tolerances.
 
     devices -> fleets of one template each -> families of blocks \
-    area, limits, risk                     -> families of blocks  -> coupling rows -> program
+    area, limits, risk, losses             -> families of blocks  -> coupling rows -> program
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from gridtwin.optimize.block_program import BlockProgram
-from gridtwin.optimize.devices.area import BREACH, TAIL_RISK, WORST_BREACH, AreaTerms, area_fleet
+from gridtwin.optimize.devices.area import BREACH, LOSSES, TAIL_RISK, WORST_BREACH, AreaTerms, area_fleet
 from gridtwin.optimize.devices.device import Device, template_of
 from gridtwin.optimize.template import Fleet, StampedFleet, Template, read_values, stamp_fleet
 
@@ -55,6 +55,35 @@ def no_rows(buses: int) -> LimitRows:
 
 
 @dataclass(frozen=True)
+class LossLines:
+    """Losses of the network from below: of the lines of a step the highest counts.
+
+        losses[t] >= slope[k] p[t] - offset[k]   for every line k with step[k] = t
+
+    Losses grow with the square of the currents: a tangent lies below them, and several tangents follow the curve.
+
+    Parameters
+    ----------
+    step : ndarray, (line,)
+        Position on the horizon.
+    slope : ndarray, (line, bus)
+        Losses by active power, consumption positive. [kW/kW]
+    offset_kw : ndarray, (line,)
+        Line at no flexible power, with the sign turned. [kW]
+    price_eur_per_kwh : ndarray, (time,)
+        What energy lost costs, at least 0: lines from below cannot say how much may be lost at most. [EUR/kWh]
+    """
+
+    step: np.ndarray
+    slope: np.ndarray
+    offset_kw: np.ndarray
+    price_eur_per_kwh: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+@dataclass(frozen=True)
 class FlexibilityProblem:
     """One horizon to be planned.
 
@@ -75,7 +104,9 @@ class FlexibilityProblem:
     room_kw : ndarray, (row,)
         Largest weighted flexible power of each row. [kW]
     bus_price_eur_per_kwh : ndarray, (time, bus), optional
-        Price at each bus on top of the area's: marginal losses. [EUR/kWh]
+        Price at each bus on top of the area's, such as marginal losses. [EUR/kWh]
+    losses : LossLines, optional
+        Losses that have a price.
     breach_eur_per_kwh : float
         Price of power above a network limit. [EUR/kWh]
     worst_breach_eur : float
@@ -90,6 +121,7 @@ class FlexibilityProblem:
     rows: LimitRows
     room_kw: np.ndarray
     bus_price_eur_per_kwh: np.ndarray | None = None
+    losses: LossLines | None = None
     breach_eur_per_kwh: float = 20.0
     worst_breach_eur: float = 0.0
 
@@ -137,8 +169,8 @@ class FlexibilityProgram:
         Positions in `problem.devices` of each device fleet's members.
     blocks : BlockProgram
         Families and coupling rows.
-    area_rows, limit_rows : slice
-        Coupling rows of the area's balance (scenario, time), and of the network limits.
+    area_rows, limit_rows, loss_rows : slice
+        Coupling rows of the area's balance (scenario, time), of the network limits, and of the lines of losses.
     """
 
     problem: FlexibilityProblem
@@ -147,6 +179,7 @@ class FlexibilityProgram:
     blocks: BlockProgram
     area_rows: slice
     limit_rows: slice
+    loss_rows: slice
 
     @property
     def device_fleets(self) -> tuple[StampedFleet, ...]:
@@ -159,7 +192,7 @@ class FlexibilityProgram:
 
 
 def build_flexibility_program(problem: FlexibilityProblem) -> FlexibilityProgram:
-    """Stamp every device and join them: the area's balance, the network limits, the risk."""
+    """Stamp every device and join them: the area's balance, the network limits, the risk, the losses."""
     coupling = _Coupling(problem)
     stamped, members = stamp_devices(problem)
     for fleet in stamped:
@@ -179,6 +212,9 @@ def build_flexibility_program(problem: FlexibilityProblem) -> FlexibilityProgram
         risk = stamp_tail_risk(problem)
         coupling.add_risk()
         outside.append(risk)
+    if problem.losses is not None:
+        outside.append(stamp_losses(problem.losses, problem.hours))
+        coupling.add_losses(problem.losses)
     return coupling.finish((*stamped, *outside), members)
 
 
@@ -232,6 +268,12 @@ def stamp_tail_risk(problem: FlexibilityProblem) -> StampedFleet:
     return _stamp_alone(TAIL_RISK, ("risk",), values | {"probability": terms.probability[:, None]}, terms.probability)
 
 
+def stamp_losses(losses: LossLines, hours: np.ndarray) -> StampedFleet:
+    """Losses of every step."""
+    values = {"loss_eur_per_kw": (hours * losses.price_eur_per_kwh)[:, None]}
+    return _stamp_alone(LOSSES, ("losses",), values, hours)
+
+
 def _stamp_alone(
     template: Template, names: tuple[str, ...], values: dict[str, np.ndarray], steps: np.ndarray | None = None
 ) -> StampedFleet:
@@ -258,7 +300,8 @@ class _Coupling:
         self.worst = slice(self.limits.stop, self.limits.stop + (rows if problem.worst_breach_eur else 0))
         risk_rows = problem.scenarios if problem.terms.risk_weight else 0
         self.risk = slice(self.worst.stop, self.worst.stop + risk_rows)
-        self.rows = self.risk.stop
+        self.losses = slice(self.risk.stop, self.risk.stop + (0 if problem.losses is None else len(problem.losses)))
+        self.rows = self.losses.stop
 
     def add_devices(self, fleet: StampedFleet) -> None:
         """Power at a bus counts in the balance of every scenario and in the limits of its step."""
@@ -273,14 +316,21 @@ class _Coupling:
             np.arange(problem.scenarios), np.arange(steps), np.arange(len(problem.buses)), indexing="ij"
         )
         parts = [((scenario * steps + step).ravel(), (bus * ports + step).ravel(), np.ones(bus.size))]
-        parts.append(self._limit_entries(problem.rows.weight, ports, 0))
-        if ports > steps and problem.rows.weight_q is not None:
-            parts.append(self._limit_entries(problem.rows.weight_q, ports, steps))
+        rows, losses = problem.rows, problem.losses
+        parts.append(self._bus_entries(self.limits.start, rows.step, rows.weight, ports))
+        if ports > steps and rows.weight_q is not None:
+            parts.append(self._bus_entries(self.limits.start, steps + rows.step, rows.weight_q, ports))
+        if losses is not None:
+            parts.append(self._bus_entries(self.losses.start, losses.step, losses.slope, ports))
         return self._matrix(parts, len(problem.buses) * ports)
 
-    def _limit_entries(self, weight: np.ndarray, ports: int, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @staticmethod
+    def _bus_entries(
+        first: int, port: np.ndarray, weight: np.ndarray, ports: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows from `first` on that weigh one port of every bus; weights (row, bus)."""
         row, bus = np.nonzero(weight)
-        return self.limits.start + row, bus * ports + first + self.problem.rows.step[row], weight[row, bus]
+        return first + row, bus * ports + port[row], weight[row, bus]
 
     def add_area(self, area: StampedFleet) -> None:
         """The exchange closes the balance; its cost enters the risk."""
@@ -312,6 +362,11 @@ class _Coupling:
             self._matrix([(self.risk.start + scenarios, scenarios, np.ones(len(scenarios)))], len(scenarios))
         )
 
+    def add_losses(self, losses: LossLines) -> None:
+        """Losses lie above each of their lines."""
+        rows = np.arange(self.losses.start, self.losses.stop)
+        self.weights.append(self._matrix([(rows, losses.step, np.ones(len(rows)))], self.steps))
+
     def _matrix(self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], columns: int) -> sparse.csr_array:
         row, column, value = (np.concatenate([part[k] for part in parts]) for k in range(3))
         return sparse.csr_array((value, (row, column)), shape=(self.rows, columns))
@@ -324,6 +379,8 @@ class _Coupling:
             problem.inflexible_kw, (problem.scenarios, self.steps)
         ).ravel()
         upper[self.limits] = problem.room_kw
+        if problem.losses is not None:
+            upper[self.losses] = problem.losses.offset_kw
         blocks = BlockProgram(
             families=tuple(fleet.family for fleet in fleets),
             weights=tuple(self.weights),
@@ -331,4 +388,4 @@ class _Coupling:
             upper=upper,
             constant=sum(fleet.constant for fleet in fleets),
         )
-        return FlexibilityProgram(problem, fleets, members, blocks, self.area, self.limits)
+        return FlexibilityProgram(problem, fleets, members, blocks, self.area, self.limits, self.losses)

@@ -9,7 +9,8 @@ exactly into what the rows stand for:
     energy[t]         = day-ahead price - sum over scenarios of dual of the area's balance / h
     congestion[t, b]  = - sum over branch rows k on t of dual[k] weight[k, b] / h
     voltage[t, b]     = the same over bus rows
-    losses[t, b]      = price of marginal losses that the problem was given
+    losses[t, b]      = price at the bus that the problem was given
+                        - sum over lines k of losses on t of dual[k] slope[k, b] / h
 
 A dual is what the optimum gains per unit of a row's bound; a network row's is never positive.
 Where whole numbers had to be searched for, the duals are those of the linear program before it.
@@ -65,7 +66,7 @@ def find_nodal_prices(
         [EUR/Mvarh], the price of one more kvarh consumed.
     """
     problem = program.problem
-    parts = {"energy": _energy_price(program, solution), "losses": _loss_price(program)}
+    parts = {"energy": _energy_price(program, solution), "losses": _loss_price(program, solution)}
     weights = {"": problem.rows.weight}
     if problem.rows.weight_q is not None:
         weights["reactive_"] = problem.rows.weight_q
@@ -96,20 +97,29 @@ def _energy_price(program: FlexibilityProgram, solution: FlexibilitySolution) ->
     return np.repeat((mean - balance / problem.hours)[:, None], len(problem.buses), axis=1)
 
 
-def _loss_price(program: FlexibilityProgram) -> np.ndarray:
+def _loss_price(program: FlexibilityProgram, solution: FlexibilitySolution) -> np.ndarray:
+    """What energy lost on the way adds. (time, bus) [EUR/kWh]"""
     problem = program.problem
-    given = problem.bus_price_eur_per_kwh
-    nothing = np.zeros((len(problem.hours), len(problem.buses)))
-    return nothing if given is None else nothing + given
+    price = np.zeros((len(problem.hours), len(problem.buses)))
+    if problem.bus_price_eur_per_kwh is not None:
+        price += problem.bus_price_eur_per_kwh
+    if problem.losses is not None:
+        dual = solution.coupling_dual[program.loss_rows]
+        price += _price_of_rows(problem.losses.step, dual, problem.losses.slope, problem.hours)
+    return price
 
 
 def _row_price(program: FlexibilityProgram, solution: FlexibilitySolution, weight: np.ndarray) -> np.ndarray:
     """What network rows add to the price. (time, bus) [EUR/kWh]"""
-    problem = program.problem
-    price = np.zeros((len(problem.hours), len(problem.buses)))
     dual = solution.coupling_dual[program.limit_rows]
-    np.add.at(price, problem.rows.step, -dual[:, None] * weight)
-    return np.asarray(price / problem.hours[:, None])
+    return _price_of_rows(program.problem.rows.step, dual, weight, program.problem.hours)
+
+
+def _price_of_rows(step: np.ndarray, dual: np.ndarray, weight: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """What rows with a weight at each bus add to the price of their step. (time, bus) [EUR/kWh]"""
+    price = np.zeros((len(hours), weight.shape[1]))
+    np.add.at(price, step, -dual[:, None] * weight)
+    return np.asarray(price / hours[:, None])
 
 
 def settle_devices(

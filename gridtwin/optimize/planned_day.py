@@ -14,6 +14,8 @@ from gridtwin.optimize.ac_rounds import AcRound, AcRounds
 from gridtwin.optimize.causes import find_causes
 from gridtwin.optimize.certificate import LimitCheck, check_limits
 from gridtwin.optimize.day_plan import DayPlan
+from gridtwin.optimize.fair_round import FairRound, make_fair
+from gridtwin.optimize.fairness import EnergyGiven
 from gridtwin.optimize.flexible_assets import CarriedState, charged_uncontrolled
 from gridtwin.optimize.network_limits import NetworkLimits, find_network_limits, measure_room
 from gridtwin.optimize.nodal_prices import find_nodal_prices, settle_devices
@@ -47,9 +49,10 @@ class PlannedDay:
     loss_error_percent: float = 0.0
     explained: ExplainedDay | None = None
     solves: list[dict[str, Any]] = field(default_factory=list)
+    fair: FairRound | None = None
 
 
-def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
+def plan_day(day: Day, *, last_day: bool, curtailed: EnergyGiven | None = None) -> PlannedDay:
     """Optimise one day and certify it.
 
     Parameters
@@ -58,6 +61,8 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
         What to plan.
     last_day : bool
         Whether energy that a car still lacks as the day ends is lost to the study.
+    curtailed : EnergyGiven, (asset,), optional
+        What was curtailed on the days before.
     """
     study = day.study
     p_ref_kw, paths, flow = _find_reference(day)
@@ -65,9 +70,11 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
     room_mw = measure_room(study.twin, flow, limits, study.settings.confidence)
     losses = day.linearise_losses(paths, flow, p_ref_kw)
     rounds = AcRounds(day, limits, room_mw, losses, p_ref_kw=p_ref_kw)
-    best, converged = rounds.run()
+    cheapest, converged = rounds.run()
+    fair = make_fair(day, limits, cheapest, study.settings.curtailment_sharing, before=curtailed)
+    best = fair.best
     return PlannedDay(
-        plan=best.plan,
+        plan=replace(best.plan, carried=replace(best.plan.carried, curtailed=fair.fair.after)),
         reason=_explain(day, limits, best),
         check=best.check,
         unmet=_list_unmet(day, limits, best, last_day),
@@ -76,6 +83,7 @@ def plan_day(day: Day, *, last_day: bool) -> PlannedDay:
         loss_error_percent=best.loss_error_percent,
         explained=explain_day(day, limits, best, staying=last_day),
         solves=rounds.log,
+        fair=fair,
     )
 
 
@@ -94,7 +102,8 @@ def leave_unscheduled(day: Day, carried: CarriedState, *, failure: str = "") -> 
     study = day.study
     _, flow = day.run_paths(day.p_base_kw)
     check = check_limits(study.twin, flow, study.settings.confidence)
-    after = replace(charged_uncontrolled(study.sessions, study.chosen, day.axis.end), stored_kwh=carried.stored_kwh)
+    charged = charged_uncontrolled(study.sessions, study.chosen, day.axis.end)
+    after = replace(charged, stored_kwh=carried.stored_kwh, curtailed=carried.curtailed)
     nothing = np.full(day.p_base_kw.shape, np.nan)
     plan = DayPlan(day.p_base_kw, nothing, nothing, nothing, day.asset_of, after, np.zeros(0), {}, {}, {})
     unresponsive = np.full(len(study.twin.buses), np.inf)

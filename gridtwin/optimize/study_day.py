@@ -97,6 +97,11 @@ class Day:
         paths = apply_schedule(study.twin, study.forecast.isel(time=self.where), plan, q_per_p=study.q_per_p)
         return paths, study.run_flow(study.twin, paths)
 
+    @property
+    def loss_price_eur_per_kwh(self) -> np.ndarray:
+        """Price of energy lost in the network. (time,)"""
+        return np.asarray(self.study.price_eur_per_mwh[self.where] / KW_PER_MW)
+
     def linearise_losses(self, paths: xr.Dataset, flow: xr.Dataset, p_kw: np.ndarray) -> Losses:
         """Losses around a plan."""
         study = self.study

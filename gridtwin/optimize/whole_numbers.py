@@ -28,6 +28,8 @@ SIMULTANEOUS_KW = 1e-3
 """Charging and discharging at once above this burns energy. [kW]"""
 ROUNDS = 8
 """Searches at most; each decides what the search before it left undecided."""
+SINGLE_ROUNDS = 2
+"""Searches that decide single steps; later ones decide the whole day of a device."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +78,30 @@ class WholeColumns:
         Columns that are 0 or at least this. [kW]
     integer : ndarray, (column,)
         Columns that are always whole numbers.
+    owner : ndarray, (column of the program,)
+        Number of the device of each column that can be whole, -1 of all others.
     """
 
     exclusive: np.ndarray
     semicontinuous: np.ndarray
     smallest: np.ndarray
     integer: np.ndarray
+    owner: np.ndarray
+
+    def of_same_devices(self, columns: np.ndarray) -> np.ndarray:
+        """Which columns belong to the devices of these; the user's own columns have none. bool, (column,)"""
+        owners = self.owner[columns[columns < len(self.owner)]]
+        return np.asarray(np.isin(self.owner, owners) & (self.owner >= 0))
 
 
 def find_whole_columns(program: FlexibilityProgram, places: Places) -> WholeColumns:
     """Whole numbers of all fleets."""
     exclusive, semicontinuous, smallest, integer = [], [], [], []
+    owner, devices = np.full(places.columns[-1].stop, -1), 0
     for fleet, where in zip(program.fleets, places.columns, strict=True):
         members = len(fleet.fleet.names)
+        owner[where] = devices + np.arange(where.stop - where.start) % members
+        devices += members
         compiled, each = fleet.compiled, np.arange(members)
         exclusive.append((where.start + compiled.exclusive[:, None, :] * members + each[None, :, None]).reshape(-1, 3))
         semicontinuous.append((where.start + compiled.semicontinuous[:, None] * members + each).ravel())
@@ -96,7 +109,10 @@ def find_whole_columns(program: FlexibilityProgram, places: Places) -> WholeColu
         integer.append((where.start + np.flatnonzero(compiled.integer)[:, None] * members + each).ravel())
     semi, least = np.concatenate(semicontinuous), np.concatenate(smallest)
     matters = least > 0
-    return WholeColumns(np.concatenate(exclusive), semi[matters], least[matters], np.concatenate(integer))
+    pairs, whole = np.concatenate(exclusive), np.concatenate(integer)
+    kept = np.zeros(len(owner), dtype=bool)
+    kept[np.concatenate([pairs[:, 2], semi[matters], whole])] = True
+    return WholeColumns(pairs, semi[matters], least[matters], whole, np.where(kept, owner, -1))
 
 
 class FlexibilitySolver:
@@ -233,12 +249,13 @@ class FlexibilitySolver:
             self._solver.set_column_bounds(decided, self._linear.lower[decided], self._linear.upper[decided])
 
     def _better(self, decided: Solution) -> Solution:
-        """The search's solution where it finds a better one in the time that is left."""
+        """The better of both where a search finds one in the time that is left, with the better bound."""
         try:
             searched = self._search(decided)
         except InfeasibleError:
             return decided
-        return searched if searched.objective_eur < decided.objective_eur else decided
+        best = searched if searched.objective_eur < decided.objective_eur else decided
+        return replace(best, lower_bound_eur=max(searched.lower_bound_eur, decided.lower_bound_eur))
 
     def _search(self, solution: Solution) -> Solution:
         """Mixed-integer solves in which what was wrong becomes whole, until nothing is wrong."""
@@ -252,10 +269,16 @@ class FlexibilitySolver:
         held = np.isin(whole.semicontinuous, self._decided)
         smallest[whole.semicontinuous[held]] = whole.smallest[held]
         bound = solution.lower_bound_eur
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             small, burning = self._small(solution.x), self._burning(solution.x)
             smallest[whole.semicontinuous[small]] = whole.smallest[small]
             integer[burning[:, 2]] = True
+            if number >= SINGLE_ROUNDS:
+                # what was avoided on one step turns up on the next: the whole day of these devices
+                same = whole.of_same_devices(np.flatnonzero(integer | np.isfinite(smallest)))
+                here = same[whole.semicontinuous]
+                smallest[whole.semicontinuous[here]] = whole.smallest[here]
+                integer[whole.exclusive[same[whole.exclusive[:, 2]], 2]] = True
             program = replace(self._linear, integer=integer, smallest=smallest)
             solver = PersistentSolver(_copy(program), time_limit_seconds=self._time_limit_seconds)
             solution = solver.solve(self._remaining())

@@ -17,7 +17,7 @@ from gridtwin.optimize.devices.feed_in import FeedIn, Inverter
 from gridtwin.optimize.devices.heat_pump import HeatPump, TwoCapacityHeatPump, discretise_building
 from gridtwin.optimize.devices.hot_water_tank import HotWaterTank
 from gridtwin.optimize.devices.industry import InterruptibleProcess, ShiftableProcess
-from gridtwin.optimize.model import FlexibilityProblem, LimitRows, no_rows
+from gridtwin.optimize.model import FlexibilityProblem, LimitRows, LossLines, no_rows
 
 HOURS = np.array([0.25, 0.25, 0.25, 0.5, 0.5, 1.0, 1.0, 2.0])
 STEPS = len(HOURS)
@@ -80,8 +80,16 @@ def problem_of(devices: list[Device], **changes: object) -> FlexibilityProblem:
     return replace(simple, **changes)
 
 
+def curved_losses(price_eur_per_kwh: np.ndarray) -> LossLines:
+    """Tangents of r (P + 4 kW)² / 2 at P = -8, 0 and 8 kW of the three buses together; r differs from step to step."""
+    p_kw = np.repeat([-8.0, 0.0, 8.0], STEPS)
+    r = np.tile(np.linspace(0.004, 0.012, STEPS), 3)
+    slope = (r * (p_kw + 4))[:, None] * np.array([1.0, 0.8, 0.5])
+    return LossLines(np.tile(np.arange(STEPS), 3), slope, r / 2 * (p_kw**2 - 16), price_eur_per_kwh)
+
+
 def networked(devices: list[Device]) -> FlexibilityProblem:
-    """With limits of active and reactive power, the worst breach, prices of losses, three scenarios and risk."""
+    """With limits of active and reactive power, the worst breach, losses, three scenarios and risk."""
     rng = np.random.default_rng(5)
     rows = LimitRows(
         np.arange(6), np.array([0, 3, 3, 5, 6, 7]), rng.uniform(-0.2, 1, (6, 3)), rng.uniform(0, 1, (6, 3)),
@@ -94,4 +102,5 @@ def networked(devices: list[Device]) -> FlexibilityProblem:
     return problem_of(
         devices, rows=rows, room_kw=rng.uniform(1, 6, 6), terms=terms, worst_breach_eur=3.0,
         inflexible_kw=rng.uniform(1, 9, (3, STEPS)), bus_price_eur_per_kwh=rng.uniform(0, 0.02, (STEPS, 3)),
+        losses=curved_losses(np.linspace(0.25, 0.0, STEPS)),
     )  # fmt: skip

@@ -17,8 +17,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from gridtwin.errors import InfeasibleError
 from gridtwin.optimize.expand import expand_to_pyomo
 from gridtwin.optimize.linear_program import assemble, compile_linear_program
-from gridtwin.optimize.model import FlexibilityProblem, LimitRows, build_flexibility_program
-from gridtwin.optimize.solve import PersistentSolver, audit_feasibility, audit_optimality
+from gridtwin.optimize.model import FlexibilityProblem, LimitRows, LossLines, build_flexibility_program
+from gridtwin.optimize.solve import MIP_GAP, PersistentSolver, audit_feasibility, audit_optimality
 from gridtwin.optimize.template import Template, write_block
 from gridtwin.optimize.whole_numbers import FlexibilitySolver
 from tests.optimize.devices_for_tests import BUSES, KINDS, devices_of, networked, problem_of
@@ -42,8 +42,10 @@ def test_a_device_is_what_its_lp_file_says(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_joins_devices_is_what_its_lp_file_says(tmp_path: Path) -> None:
-    """Balance, limits, worst breach and risk around two systems that feed in."""
+    """Balance, limits, worst breach, risk and losses around two systems that feed in."""
     problem = networked(devices_of("feed_in"))
+    lines = problem.losses
+    first = lines.step < 2
     short = replace(
         problem,
         hours=problem.hours[:2],
@@ -58,6 +60,9 @@ def test_what_joins_devices_is_what_its_lp_file_says(tmp_path: Path) -> None:
         rows=LimitRows(np.arange(2), np.arange(2), problem.rows.weight[:2].round(2), scale=np.array([5.0, 8.0])),
         room_kw=np.array([3.0, 4.0]),
         bus_price_eur_per_kwh=None,
+        losses=LossLines(
+            lines.step[first], lines.slope[first].round(3), lines.offset_kw[first].round(3), np.array([0.25, 0.2])
+        ),
     )
     same_text(expand_to_pyomo(short), "joined", tmp_path)
 
@@ -152,7 +157,9 @@ def test_a_smallest_current_is_kept() -> None:
     between = fleet.column("charge_kw", loose.x[0])
     assert ((between > 1e-3) & (between < least - 1e-3)).any()
     assert tight.objective_eur >= loose.objective_eur - 1e-9
-    assert tight.lower_bound_eur == pytest.approx(loose.objective_eur, rel=1e-9)
+    # a search that had to be made may know a better bound than the linear program
+    assert loose.objective_eur * (1 - 1e-9) <= tight.lower_bound_eur <= tight.objective_eur
+    assert tight.gap <= MIP_GAP
 
 
 def without_smallest(problem: FlexibilityProblem) -> FlexibilityProblem:

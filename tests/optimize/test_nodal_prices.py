@@ -12,7 +12,16 @@ from gridtwin.optimize.model import FlexibilityProblem, LimitRows, build_flexibi
 from gridtwin.optimize.network_limits import NetworkLimits
 from gridtwin.optimize.nodal_prices import PRICE_PARTS, congestion_rent_eur, find_nodal_prices, settle_devices
 from gridtwin.optimize.whole_numbers import FlexibilitySolver
-from tests.optimize.devices_for_tests import BUSES, HOURS, STAMP, STEPS, devices_of, networked, problem_of
+from tests.optimize.devices_for_tests import (
+    BUSES,
+    HOURS,
+    STAMP,
+    STEPS,
+    curved_losses,
+    devices_of,
+    networked,
+    problem_of,
+)  # fmt: skip
 
 CONTINUOUS = ["battery", "heat_pump", "hot_water_tank", "feed_in", "shiftable_process"]
 STEP_KW = 0.01
@@ -39,7 +48,11 @@ def total_eur(problem: FlexibilityProblem, bus: int, step: int, kw: float) -> fl
     more = np.array(problem.inflexible_kw, dtype=float)
     more[..., step] += kw
     room = problem.room_kw - kw * problem.rows.weight[:, bus] * (problem.rows.step == step)
-    _, solution = solved(replace(problem, inflexible_kw=more, room_kw=room))
+    losses = problem.losses
+    if losses is not None:
+        moved = kw * losses.slope[:, bus] * (losses.step == step)
+        losses = replace(losses, offset_kw=losses.offset_kw - moved)
+    _, solution = solved(replace(problem, inflexible_kw=more, room_kw=room, losses=losses))
     return solution.objective_eur + kw * problem.energy_price()[step, bus]
 
 
@@ -68,6 +81,7 @@ def risky() -> FlexibilityProblem:
 PROBLEMS = {
     "congestion and voltage": tight,
     "losses": lambda: tight(bus_price_eur_per_kwh=loss_prices()),
+    "curved losses": lambda: tight(losses=curved_losses(np.linspace(0.3, 0.0, STEPS))),
     "peak charge": peaks,
     "breaches": lambda: replace(tight(worst_breach_eur=5.0), room_kw=np.array([-60.0, -5.0, -2.0, 20.0])),
     "scenarios and risk": risky,

@@ -70,7 +70,8 @@ def row_names(flexibility: FlexibilityProgram) -> list[str]:
     names += [f"area_balance[{s},{t}]" for s in range(problem.scenarios) for t in range(STEPS)]
     names += [f"network_limit[{k}]" for k in range(len(problem.rows))]
     names += [f"worst[{k}]" for k in range(len(problem.rows) if problem.worst_breach_eur else 0)]
-    return names + [f"risk[{s}]" for s in range(problem.scenarios if problem.terms.risk_weight else 0)]
+    names += [f"risk[{s}]" for s in range(problem.scenarios if problem.terms.risk_weight else 0)]
+    return names + [f"loss_line[{k}]" for k in range(0 if problem.losses is None else len(problem.losses))]
 
 
 def with_blocks(flexibility: FlexibilityProgram) -> Iterator[tuple[StampedFleet, list[str]]]:

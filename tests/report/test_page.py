@@ -17,8 +17,8 @@ from plotly.offline import get_plotlyjs
 from gridtwin.report import figures
 from gridtwin.report.figure_style import axis_times, power_scale, time_title
 from gridtwin.report.html_table import auto_table, column_title
+from gridtwin.report.markup import script_json
 from gridtwin.report.network_map import map_views
-from gridtwin.report.page import script_json
 from gridtwin.report.results import StudyResults
 from gridtwin.report.run_folder import RunFolder, read_run, write_run
 from gridtwin.report.verdict import build_verdict, percent_words, verdict_text

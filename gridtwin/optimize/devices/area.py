@@ -1,4 +1,4 @@
-"""What the devices meet: the area's exchange with the upstream network, limits of the network, and risk."""
+"""What the devices meet: the area's exchange with the upstream network, limits and losses of the network, risk."""
 
 from __future__ import annotations
 
@@ -85,6 +85,16 @@ def write_tail_risk(block: Any) -> None:
     block.cost_eur = pyo.Expression(expr=block.weight * block.value_at_risk_eur + tail)
 
 
+def write_losses(block: Any) -> None:
+    """Losses of the network, held up by straight lines that touch them from below.
+
+    loss[t] >= L_k + slope_k (p[t] - p_k) for every line k of step t (coupling rows),  cost = price[t] loss[t]
+    """
+    block.loss_kw = pyo.Var(block.step, bounds=(0, None))
+    block.power_kw = pyo.Expression(block.step, rule=lambda b, t: -b.loss_kw[t])
+    block.cost_eur = pyo.Expression(expr=pyo.quicksum(block.loss_eur_per_kw[t] * block.loss_kw[t] for t in block.step))
+
+
 AREA = Template(
     "area",
     write_area,
@@ -94,6 +104,7 @@ AREA = Template(
 BREACH = Template("breach", write_breach, ("breach_eur_per_kw",), ())
 WORST_BREACH = Template("worst_breach", write_worst_breach, ("worst_eur",), ())
 TAIL_RISK = Template("tail_risk", write_tail_risk, ("weight", "tail", "bound_eur"), ("probability",))
+LOSSES = Template("losses", write_losses, (), ("loss_eur_per_kw",))
 
 
 @dataclass(frozen=True)
