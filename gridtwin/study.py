@@ -30,17 +30,24 @@ from gridtwin.operate.connection import check_connections
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.operate.observe import observe_feeder_head
 from gridtwin.operate.power_flow import run_power_flow
+from gridtwin.optimize.certificate import CERTIFIED_LOSS_PERCENT
 from gridtwin.optimize.flexibility import optimize_flexibility
+from gridtwin.optimize.flexibility_needs import find_flexibility_needs
+from gridtwin.optimize.network_limits import CERTIFIED_LOADING_PERCENT, CERTIFIED_VOLTAGE_PU
+from gridtwin.optimize.price_ceiling import AlternativePrice
 from gridtwin.report.results import StudyResults
 from gridtwin.report.run_folder import read_run, refuse_finished_run, write_run
 from gridtwin.report.verdict import verdict_text
-from gridtwin.scenario import Scenario
+from gridtwin.scenario import Flexibility, Scenario
 from gridtwin.scenario_file import ScenarioFile, read_scenario
 from gridtwin.time_axis import TimeAxis
 
 STAGES = ("read", "observe", "forecast", "power flow", "flexibility", "balancing", "congestion", "report")
 NOT_CONVERGED = ("GT-K01", "GT-O04")
 """Codes of findings about steps without a solution, and about a schedule that its power flow contradicts."""
+CERTIFIED = {"loading_percent": CERTIFIED_LOADING_PERCENT, "voltage_pu": CERTIFIED_VOLTAGE_PU,
+             "loss_percent": CERTIFIED_LOSS_PERCENT}  # fmt: skip
+"""What a certified schedule may show, for the reader of its certificate."""
 LEDGER_SCOPE = "the study from reading to congestion, without loading libraries and writing the report"
 """The job that the energy statement is about."""
 Progress = Callable[[str], None]
@@ -90,6 +97,8 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
                   "realised_scheduled": balanced.actual}  # fmt: skip
         congestions = {case: find_congestions(twin, flow, powers[case]) for case, flow in flows.items()}
         connections = check_connections(twin, profiles, scenario.connection)
+        needs = find_flexibility_needs(twin, flows["forecast"], predicted, confidence=scenario.flexibility.confidence,
+                                       price_ceiling=price_without_flexibility(scenario.flexibility))  # fmt: skip
 
     unsolved = [finding for case, flow in flows.items() for finding in check_congestion_data(twin, flow, powers[case])]
     findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings,
@@ -105,7 +114,11 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         scores=score_forecast(predicted, realised),
         schedule=plan.schedule,
         unmet=plan.unmet,
-        certificate=plan.certificate.as_dict(),
+        certificate=plan.certificate.as_dict() | {"tolerances": CERTIFIED},
+        nodal_prices=plan.prices,
+        device_settlement=plan.settlement,
+        causes=plan.causes,
+        flexibility_needs=needs,
         balancing=balanced.dataset,
         settlement=balanced.settlement,
         balancing_totals=balanced.totals,
@@ -184,6 +197,15 @@ def read_study_inputs(source: ScenarioFile) -> StudyInputs:
 def studied_axis(scenario: Scenario) -> TimeAxis:
     """The studied local days, 92 to 100 quarter hours each."""
     return TimeAxis.of_days(scenario.time.first_day, scenario.time.days, scenario.time.zone)
+
+
+def price_without_flexibility(settings: Flexibility) -> AlternativePrice:
+    """What the operator would pay instead: energy not delivered, and the compensation of curtailed feed-in."""
+    return AlternativePrice(
+        "energy not delivered or feed-in curtailed, at the prices of the scenario",
+        less_consumption_eur_per_mwh=1e3 * settings.unserved_price_eur_per_kwh,
+        more_consumption_eur_per_mwh=1e3 * settings.curtailment_price_eur_per_kwh,
+    )
 
 
 def expected_seconds(scenario: Scenario) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from gridtwin.errors import DataError, Finding
 from gridtwin.nomenclature import ASSET_KINDS
-from gridtwin.report.results import CASES, ordered_cases
+from gridtwin.report.results import CASES, ordered_cases, price_kind
 from gridtwin.report.verdict import congestion_words, local_words, percent_words
 from gridtwin.time_axis import utc_of_local
 
@@ -37,6 +37,8 @@ ENERGY_WORDS = {
     "heat_pump": "Heat in the building, more than the thermostat alone would hold",
 }
 """Kind of asset -> what its stored energy is."""
+PRICE_PARTS = ("energy", "congestion", "voltage", "losses")
+"""Parts of a nodal price, which sum to it."""
 MOST_CONTRIBUTORS = 5
 SMALLEST_SHOWN_MW = 5e-6
 """What would read 0.00 kW is left out. [MW]"""
@@ -137,8 +139,24 @@ def _explain_bus(run: RunFolder, name: str, time: pd.Timestamp) -> Iterator[str]
     columns = ["vm_p05_pu", "vm_p50_pu", "vm_p95_pu", "probability_outside_limits"]
     rows = _at(run, "bus_voltage", "bus", name, time)[columns]
     yield from _case_lines(rows, "voltage", unit="pu", decimals=4)
+    yield from _price_lines(run, name, time)
     yield from _congestion_lines(run, name)
     yield from _contributor_lines(run, {name}, time)
+
+
+def _price_lines(run: RunFolder, bus: str, time: pd.Timestamp) -> Iterator[str]:
+    """Nodal price of a bus and its parts; nothing where the run has none."""
+    table = run.table("nodal_prices")
+    if table.empty:
+        return
+    rows = table[(table["bus"] == bus) & (table["time_utc"] == time)]
+    if rows.empty:
+        yield "Nodal price: not known here, because no flexible device is planned at this bus."
+        return
+    row = rows.iloc[0]
+    parts = " + ".join(f"{part} {row[f'{part}_eur_per_mwh']:.2f}" for part in PRICE_PARTS)
+    kind = price_kind(run.table("prices"))
+    yield f"Nodal price, {kind}: {row['price_eur_per_mwh']:.2f} EUR/MWh = {parts}."
 
 
 def _case_lines(rows: pd.DataFrame, word: str, *, unit: str, decimals: int) -> Iterator[str]:
@@ -180,7 +198,27 @@ def _schedule_lines(run: RunFolder, name: str, time: pd.Timestamp) -> Iterator[s
         if pd.notna(row["e_kwh"]):
             stored = ENERGY_WORDS.get(row["kind"], "Stored")
             yield f"  {stored}, at the end of the interval: {row['e_kwh']:.2f} kWh"
+    yield from _gain_lines(run, name)
     yield from _unmet_lines(run, name)
+    yield from _cause_lines(run, name)
+
+
+def _gain_lines(run: RunFolder, name: str) -> Iterator[str]:
+    """What a device saves over the study at the nodal prices."""
+    table = run.table("device_settlement")
+    for _, row in (table[table["asset"] == name] if len(table) else table).iterrows():
+        pays, would, own = (float(row[name]) for name in ("payment_eur", "base_payment_eur", "own_cost_eur"))
+        unknown = "not known, because it cannot do what it would do unscheduled"
+        saved = unknown if pd.isna(row["saved_eur"]) else f"{row['saved_eur']:.2f} EUR"
+        yield f"  Saved by its schedule over the study, {price_kind(run.table('prices'))}: {saved}"
+        yield f"    pays {pays:.2f} EUR at nodal prices, unscheduled {would:.2f} EUR; own cost {own:.2f} EUR"
+
+
+def _cause_lines(run: RunFolder, name: str) -> Iterator[str]:
+    """Why the plan misses an asset's wishes."""
+    causes = run.table("causes")
+    for _, row in (causes[causes["asset"] == name] if len(causes) else causes).iterrows():
+        yield f"  Missed on {row['start_local']:%a %d %b}: {row['text']}"
 
 
 def _unmet_lines(run: RunFolder, name: str) -> Iterator[str]:
@@ -212,6 +250,7 @@ def _congestion_lines(run: RunFolder, name: str) -> Iterator[str]:
         yield f"  {CASES.get(row['case'], row['case'])}: {congestion_words(row, certain=certain)}; rule: {row['rule']}"
         if row["contributors"]:
             yield f"    contributors at the worst time: {row['contributors']}"
+    yield from _cause_lines(run, name)
 
 
 def _contributor_lines(run: RunFolder, buses: set[str], time: pd.Timestamp) -> Iterator[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -14,16 +12,16 @@ import pandas as pd
 
 from gridtwin.report import figures
 from gridtwin.report.figure_style import AFTER, CONFIG, GRID, INK, LIMIT, MUTED, template
-from gridtwin.report.html_table import Column, auto_table, column_title, html_table, in_kw, number, significant
+from gridtwin.report.flexibility_section import schedule_section, unmet_section
+from gridtwin.report.html_table import Column, auto_table, html_table, in_kw, number, significant
 from gridtwin.report.key_figures import KeyFigure, read_key_figures
+from gridtwin.report.markup import PageFigures, about_line, card, escape, facts, judged_lines, script_json
 from gridtwin.report.network_map import map_views
 from gridtwin.report.results import CASES, agreed_confidence, ordered_cases
 from gridtwin.report.verdict import (
     DIRECTION_WORDS,
     ELEMENT_WORDS,
-    VerdictLine,
     build_verdict,
-    certificate_words,
     hours_words,
     local_words,
     percent_words,
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 KeyFigures = dict[tuple[str, str], KeyFigure]
 """Rows of the summary by name and case."""
-MARKS = {"good": "✓", "watch": "!", "bad": "✕"}
 DARK = {
     INK: "#e4e9ee",
     MUTED: "#9aa7b4",
@@ -46,37 +43,6 @@ DARK = {
     AFTER: "#4aa8e0",
 }
 """Colours of lines and text in the light scheme -> in the dark one."""
-
-
-@dataclass
-class PageFigures:
-    """Figures met while the page is put together; each becomes one block of JSON."""
-
-    blocks: dict[str, str] = field(default_factory=dict)
-
-    def place(self, views: figures.Views, *, title: str, note: str = "") -> str:
-        """Markup of one figure with its views; nothing where there is nothing to show."""
-        if not views:
-            return ""
-        name = f"figure-{len(self.blocks) + 1}"
-        self.blocks[name] = script_json([_view(label, figure) for label, figure in views.items()])
-        return (
-            f'<p class="figure-title">{escape(title)}</p><p class="figure-note">{escape(note)}</p>'
-            f'<div class="views"></div>'
-            f'<div class="plot" data-figure="{name}" role="img" aria-label="{escape(title)}"></div>'
-        )
-
-    def markup(self) -> str:
-        """All blocks, for the end of the page."""
-        return "\n".join(
-            f'<script type="application/json" id="{name}">{block}</script>' for name, block in self.blocks.items()
-        )
-
-
-def _view(label: str, figure: Any) -> dict[str, Any]:
-    values = json.loads(figure.to_json())
-    values["layout"].pop("template", None)
-    return {"name": label, "data": values["data"], "layout": values["layout"]}
 
 
 def render_page(run: RunFolder) -> str:
@@ -94,7 +60,7 @@ def render_page(run: RunFolder) -> str:
         "css": _resource("page.css"),
         "header": _header(run),
         "navigation": "".join(f'<a href="#{anchor}">{escape(title)}</a>' for title, anchor, _ in sections),
-        "main": _verdict(build_verdict(run)) + _tiles(run) + main,
+        "main": judged_lines(build_verdict(run)) + _tiles(run) + main,
         "footer": _footer(run),
         "style": script_json(style),
         "figures": drawn.markup(),
@@ -102,17 +68,6 @@ def render_page(run: RunFolder) -> str:
         "script": _resource("page.js"),
     }
     return Template(_resource("page.html")).substitute(parts)
-
-
-def escape(text: object) -> str:
-    """Text as HTML shows it letter by letter."""
-    return html.escape(str(text), quote=True)
-
-
-def script_json(values: Any) -> str:
-    """JSON that cannot end the script element around it."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _resource(name: str) -> str:
@@ -139,15 +94,6 @@ def _header(run: RunFolder) -> str:
         f'<div class="brand">gridtwin · study report</div><h1>{escape(about["title"])}</h1>'
         f'<p class="lead">{escape(str(about["description"]).strip())}</p><dl class="facts">{cells}</dl>'
     )
-
-
-def _verdict(lines: list[VerdictLine]) -> str:
-    rows = (
-        f'<p class="{line.tone}"><span class="mark" aria-hidden="true">{MARKS[line.tone]}</span>'
-        f"<span><b>{escape(line.lead)}:</b> {escape(line.text)}</span></p>"
-        for line in lines
-    )
-    return f'<div class="verdict">{"".join(rows)}</div>'
 
 
 @dataclass(frozen=True)
@@ -239,15 +185,6 @@ def _single_tiles(run: RunFolder, values: KeyFigures) -> Iterator[str]:
         yield _tile("Energy of this computation", f"{watt_hours(1e3 * middle.value)} Wh", note, middle.kind)
 
 
-def _card(*parts: str) -> str:
-    body = "".join(parts)
-    return f'<div class="card">{body}</div>' if body else ""
-
-
-def _about(text: str) -> str:
-    return f'<p class="about">{escape(text)}</p>'
-
-
 def _map_section(run: RunFolder, drawn: PageFigures) -> str:
     places = set(run.table("buses")["place"])
     how = (
@@ -260,7 +197,7 @@ def _map_section(run: RunFolder, drawn: PageFigures) -> str:
         f"Line width and colour: highest loading in the study that {agreed} of the paths stay below. "
         f"Bus colour: voltage farthest from nominal. {how}"
     )
-    return _card(drawn.place(map_views(run), title="Where it is tight", note=note))
+    return card(drawn.place(map_views(run), title="Where it is tight", note=note))
 
 
 def _congestion_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -272,10 +209,10 @@ def _congestion_section(run: RunFolder, drawn: PageFigures) -> str:
     )
     table = run.table("congestions")
     if table.empty:
-        return _card(risk) + _card('<p class="empty">No limit is exceeded in any case.</p>')
+        return card(risk) + card('<p class="empty">No limit is exceeded in any case.</p>')
     listed = (_case_table(table, case) for case in ordered_cases(table["case"].unique()))
     about = "Probability: share of the paths in which the limit is broken at any time of the study."
-    return _card(risk) + _card(f'<p class="figure-title">Congestions</p><p class="figure-note">{about}</p>', *listed)
+    return card(risk) + card(f'<p class="figure-title">Congestions</p><p class="figure-note">{about}</p>', *listed)
 
 
 def _case_table(table: pd.DataFrame, case: str) -> str:
@@ -317,7 +254,7 @@ def _loading_section(run: RunFolder, drawn: PageFigures) -> str:
     note = "Band: 5 to 95 % of the forecast paths. Thin lines: what happened."
     loading = drawn.place(figures.loading_views(run), title="Loading of the tightest branches", note=note)
     voltage = drawn.place(figures.voltage_views(run), title="Voltage", note=note)
-    return _card(loading) + _card(voltage)
+    return card(loading) + card(voltage)
 
 
 def _forecast_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -328,7 +265,7 @@ def _forecast_section(run: RunFolder, drawn: PageFigures) -> str:
         "Consumption is positive; of generating kinds, generation is."
     )
     fan = drawn.place(figures.forecast_views(run), title="Forecast and what happened", note=note)
-    return _card(fan) + _score_card(run.table("forecast_scores"))
+    return card(fan) + _score_card(run.table("forecast_scores"))
 
 
 def _score_card(scores: pd.DataFrame) -> str:
@@ -339,73 +276,7 @@ def _score_card(scores: pd.DataFrame) -> str:
     note = "Skill: 100 % is perfect, 0 % no better than the naive forecast. Scores of each asset: forecast_scores."
     empty = [name for name in groups if groups[name].isna().all() or (groups[name] == "").all()]
     table = auto_table(groups.iloc[::-1], without=["kind", *map(str, empty)])
-    return _card(f'<p class="figure-title">Scores against what happened</p><p class="figure-note">{note}</p>', table)
-
-
-def _schedule_section(run: RunFolder, drawn: PageFigures) -> str:
-    flexible = drawn.place(
-        figures.schedule_views(run),
-        title="Flexible power by kind of device",
-        note="Consumption points up, generation and discharge point down; "
-        "the numbers on hover are positive, with their direction in words.",
-    )
-    stored = drawn.place(
-        figures.storage_views(run), title="Stored energy", note="At the end of each quarter hour, as scheduled."
-    )
-    cards = _card(flexible) + _card(stored) + _certificate_card(run.about["certificate"])
-    return _about(who_is_flexible(run)) + cards if cards else ""
-
-
-def who_is_flexible(run: RunFolder) -> str:
-    """How many devices of each kind and origin the schedule may move, and how many of the same kinds it may not."""
-    network = run.about["network"]
-
-    def words(counts: dict[str, int]) -> str:
-        return ", ".join(f"{count} × {name}" for name, count in counts.items()) or "none"
-
-    return f"The schedule moves: {words(network['flexible'])}. It leaves alone: {words(network['inflexible'])}."
-
-
-def _certificate_card(certificate: dict[str, Any]) -> str:
-    """The certificate in words, its numbers, and the rounds that led to it."""
-    if not certificate:
-        return ""
-    rounds = pd.DataFrame(certificate.get("solves") or [])
-    table = f"<h3>Rounds</h3>{auto_table(rounds)}" if len(rounds) else ""
-    title = f'<p class="figure-title">{escape(certificate_words(certificate))}</p>'
-    shown = {name: value for name, value in certificate.items() if name != "solves"}
-    return _card(title, _facts({f"{n}_utc" if n == "worst_time" else n: value for n, value in shown.items()}), table)
-
-
-def _facts(values: dict[str, Any]) -> str:
-    """Name and value pairs; the unit moves from the name to its title."""
-    rows = "".join(
-        f"<div><dt>{escape(column_title(name))}</dt><dd>{escape(_short(value))}</dd></div>"
-        for name, value in values.items()
-        if isinstance(value, bool | int | float | str) and value != ""
-    )
-    return f'<dl class="facts">{rows}</dl>' if rows else ""
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return significant(value) if isinstance(value, float) else str(value)
-
-
-def _unmet_section(run: RunFolder, drawn: PageFigures) -> str:
-    if not run.about["certificate"]:
-        return ""
-    unmet = run.table("unmet")
-    if unmet.empty:
-        return _card(
-            '<p class="empty">Nothing: every car gets its energy, every room its temperature, '
-            "and every limit holds to the agreed confidence.</p>"
-        )
-    words = {"forecast_scheduled": "as planned", "realised_scheduled": "as it came"}
-    return _about("What could not be granted, dearest first, at the prices of the scenario.") + _card(
-        auto_table(unmet.assign(case=unmet["case"].map(words)))
-    )
+    return card(f'<p class="figure-title">Scores against what happened</p><p class="figure-note">{note}</p>', table)
 
 
 def _balancing_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -417,7 +288,7 @@ def _balancing_section(run: RunFolder, drawn: PageFigures) -> str:
     )
     totals = {name: value for name, value in run.about["balancing"].items() if value is not None}
     shown = dict(in_kw(pd.DataFrame([totals])).iloc[0].astype(float)) if totals else {}
-    return _card(figure) + _card('<p class="figure-title">Sums over the study</p>' if totals else "", _facts(shown))
+    return card(figure) + card('<p class="figure-title">Sums over the study</p>' if totals else "", facts(shown))
 
 
 def _table_section(name: str, about: str = "") -> Callable[[RunFolder, PageFigures], str]:
@@ -425,7 +296,7 @@ def _table_section(name: str, about: str = "") -> Callable[[RunFolder, PageFigur
 
     def make(run: RunFolder, drawn: PageFigures) -> str:
         table = run.table(name)
-        return (_about(about) if about else "") + _card(auto_table(in_kw(table))) if len(table) else ""
+        return (about_line(about) if about else "") + card(auto_table(in_kw(table))) if len(table) else ""
 
     return make
 
@@ -434,7 +305,7 @@ def _connection_section(run: RunFolder, drawn: PageFigures) -> str:
     table = run.table("connections")
     if table.empty:
         return ""
-    return _about("Whether the request fits in every quarter hour that was looked at, and what limits it.") + _card(
+    return about_line("Whether the request fits in every quarter hour that was looked at, and what limits it.") + card(
         html_table(table, CONNECTION_COLUMNS)
     )
 
@@ -472,7 +343,7 @@ def _quality_section(run: RunFolder, drawn: PageFigures) -> str:
     )
     findings = run.table("findings")
     listed = auto_table(findings) if len(findings) else '<p class="empty">No findings.</p>'
-    return _card(quality) + _card('<p class="figure-title">Findings</p>', listed)
+    return card(quality) + card('<p class="figure-title">Findings</p>', listed)
 
 
 def _assumption_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -481,7 +352,7 @@ def _assumption_section(run: RunFolder, drawn: PageFigures) -> str:
     rules = run.about.get("rules") or {}
     words = {name: escape(rules.get(name) or "–") for name in ("title", "version", "source", "note")}
     source = '<p class="note">Limits: {title}, version {version}. Source: {source}. {note}</p>'.format(**words)
-    return _card(
+    return card(
         f'<p class="figure-title">Inputs that were assumed, not measured</p><ul class="plain">{items}</ul>{source}'
     )
 
@@ -491,7 +362,7 @@ def _energy_section(run: RunFolder, drawn: PageFigures) -> str:
     if not energy:
         return ""
     table = auto_table(ledger) if len(ledger) else ""
-    return _card(_facts(energy)) + _card(table)
+    return card(facts(energy)) + card(table)
 
 
 def _trace_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -502,7 +373,7 @@ def _trace_section(run: RunFolder, drawn: PageFigures) -> str:
     )
     hashes = f'<p class="figure-title">Inputs, SHA-256</p><ul class="plain">{inputs}</ul>' if inputs else ""
     tables = pd.DataFrame(list(about["tables"].items()), columns=["table", "rows"])
-    return _card(f'<p class="note">Seed {escape(about["seed"])}. {versions}.</p>{hashes}') + _card(
+    return card(f'<p class="note">Seed {escape(about["seed"])}. {versions}.</p>{hashes}') + card(
         '<p class="figure-title">Tables of this run, in tables/*.parquet and tables.xlsx</p>', auto_table(tables)
     )
 
@@ -522,8 +393,8 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Congestion", "congestion", _congestion_section),
     ("Loading and voltage", "loading", _loading_section),
     ("Forecast", "forecast", _forecast_section),
-    ("Flexibility", "flexibility", _schedule_section),
-    ("What stays unmet", "unmet", _unmet_section),
+    ("Flexibility", "flexibility", schedule_section),
+    ("What stays unmet", "unmet", unmet_section),
     ("Balancing", "balancing", _balancing_section),
     ("Connection requests", "connections", _connection_section),
     (

@@ -34,6 +34,11 @@ def agreed_confidence(scenario: Mapping[str, Any]) -> float:
     return float(scenario.get("flexibility", {}).get("confidence", 0.95))
 
 
+def price_kind(prices: pd.DataFrame) -> str:
+    """Nodal prices and gains are no better than the day-ahead prices under them; a flat price is assumed."""
+    return "assumed" if prices.empty or "assumed" in set(prices["kind"]) else "estimated"
+
+
 @dataclass(frozen=True)
 class StudyResults:
     """Everything that tables and page are made of; `study.py` fills it.
@@ -64,6 +69,14 @@ class StudyResults:
     """Wishes that the schedule leaves unmet, with amount and price."""
     certificate: Mapping[str, Any] = field(default_factory=dict)
     """What the AC check of the schedule found."""
+    nodal_prices: xr.Dataset | None = None
+    """`price_eur_per_mwh` (time, bus) and its parts `energy, congestion, voltage, losses`; None without a plan."""
+    device_settlement: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What each flexible device pays and gains at the nodal prices; one row per device and day."""
+    causes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Why the schedule misses wishes, in words; one row per missed wish and cause."""
+    flexibility_needs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What to ask for so that the limits hold in the forecast; one row per limit and window."""
     balancing: xr.Dataset | None = None
     """Deviation, activation and what stays unbalanced, on the fine time axis."""
     settlement: pd.DataFrame = field(default_factory=pd.DataFrame)

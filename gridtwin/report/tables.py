@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,15 @@ import xarray as xr
 
 from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.nomenclature import ASSET_KINDS
+from gridtwin.report.flexibility_tables import (
+    cause_table,
+    device_settlement_table,
+    flexibility_need_table,
+    nodal_price_table,
+)
 from gridtwin.report.key_figures import build_key_figures
 from gridtwin.report.layout import place_buses
+from gridtwin.report.long_table import lengthen, plain, timed, with_local_times
 from gridtwin.report.results import StudyResults, agreed_confidence, ordered_cases
 from gridtwin.report.statistics import agreed_over_paths, quantiles_over_paths, share_over_paths, with_path
 from gridtwin.time_axis import to_local
@@ -40,19 +46,23 @@ def build_tables(results: StudyResults) -> Tables:
         "bus_voltage": bus_voltage_table(results, zone),
         "forecast_fan": forecast_fan_table(results, zone),
         "asset_power": asset_power_table(results, zone),
-        "forecast_scores": _plain(results.scores),
+        "forecast_scores": plain(results.scores),
         "schedule": schedule_table(results, zone),
         "schedule_by_kind": schedule_by_kind_table(results, zone),
         "unmet": unmet_table(results, zone),
+        "causes": cause_table(results.causes, zone),
+        "flexibility_needs": flexibility_need_table(results.flexibility_needs, zone),
+        "nodal_prices": nodal_price_table(results.nodal_prices, zone),
+        "device_settlement": device_settlement_table(results.device_settlement),
         "balancing": balancing_table(results, zone),
         "activation": activation_table(results, zone),
         "battery_energy": battery_energy_table(results, zone),
         "settlement": settlement_table(results, zone),
-        "connections": with_local_times(_plain(results.connections), zone),
-        "observation": with_local_times(_plain(results.observation), zone),
-        "data_quality": _plain(results.data_quality),
+        "connections": with_local_times(plain(results.connections), zone),
+        "observation": with_local_times(plain(results.observation), zone),
+        "data_quality": plain(results.data_quality),
         "findings": finding_table(results),
-        "energy": _plain(results.ledger),
+        "energy": plain(results.ledger),
         "prices": series_table(results.prices, "price_eur_per_mwh", zone, studied=studied),
         "weather": series_table(results.weather, "temperature_celsius", zone, studied=studied),
         "buses": bus_table(results),
@@ -64,7 +74,7 @@ def build_tables(results: StudyResults) -> Tables:
 
 def congestion_table(congestions: pd.DataFrame, zone: str) -> pd.DataFrame:
     """Congestions with the case as first column, worst first, local time beside UTC."""
-    table = _plain(congestions)
+    table = plain(congestions)
     table = table.drop(columns=[name for name in table if str(name).startswith("level_")])
     if "case" not in table:
         return table
@@ -97,7 +107,7 @@ def branch_loading_table(results: StudyResults, zone: str) -> pd.DataFrame:
             "loading_agreed_percent": agreed_over_paths(loading.to_numpy(), confidence),
             "probability_over_limit": share_over_paths(loading.to_numpy() > limit, loading.to_numpy()),
         }
-        parts.append(_long(columns, loading, "branch", zone=zone, case=case))
+        parts.append(lengthen(columns, loading, "branch", zone=zone, case=case))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -116,7 +126,7 @@ def bus_voltage_table(results: StudyResults, zone: str) -> pd.DataFrame:
             "vm_p95_pu": high,
             "probability_outside_limits": share_over_paths((values < low_limit) | (values > high_limit), values),
         }
-        parts.append(_long(columns, voltage, "bus", zone=zone, case=case))
+        parts.append(lengthen(columns, voltage, "bus", zone=zone, case=case))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -135,7 +145,7 @@ def forecast_fan_table(results: StudyResults, zone: str) -> pd.DataFrame:
         columns["p_mean_mw"] = forecast["p_mean_mw"].to_numpy()[:, chosen].sum(axis=-1)
         columns["p_naive_mw"] = forecast["p_naive_mw"].to_numpy()[:, chosen].sum(axis=-1)
         columns["p_realised_mw"] = realised.to_numpy()[:, chosen].sum(axis=-1)
-        parts.append(_timed(columns, forecast, zone).assign(group=group))
+        parts.append(timed(columns, forecast, zone).assign(group=group))
     table = pd.concat(parts, ignore_index=True)
     return table[["group", *(name for name in table if name != "group")]]
 
@@ -155,7 +165,7 @@ def asset_power_table(results: StudyResults, zone: str) -> pd.DataFrame:
     if results.actual is not None:
         actual = results.actual["p_mw"].transpose("time", "asset")
         columns["p_realised_scheduled_mw"] = actual.sel(asset=forecast["asset"].to_numpy()).to_numpy()
-    return _long(columns, forecast, "asset", zone=zone)
+    return lengthen(columns, forecast, "asset", zone=zone)
 
 
 def schedule_table(results: StudyResults, zone: str) -> pd.DataFrame:
@@ -169,7 +179,7 @@ def schedule_table(results: StudyResults, zone: str) -> pd.DataFrame:
         "e_kwh": 1e3 * schedule["e_mwh"].to_numpy(),
         "reason": schedule["reason"].to_numpy().astype(str),
     }
-    table = _long(columns, schedule["p_mw"], "asset", zone=zone)
+    table = lengthen(columns, schedule["p_mw"], "asset", zone=zone)
     known = results.twin.assets.loc[table["asset"], ["kind", "bus"]].reset_index(drop=True)
     table.insert(3, "kind", known["kind"].to_numpy())
     table.insert(4, "bus", known["bus"].to_numpy())
@@ -198,7 +208,7 @@ def schedule_by_kind_table(results: StudyResults, zone: str) -> pd.DataFrame:
             "e_mwh": sums["e_mwh"],
             "soc_percent": 100 * sums["e_mwh"] / capacity if full else np.full(len(sums["p_mw"]), np.nan),
         }
-        parts.append(_timed(columns, schedule, zone).assign(kind=kind))
+        parts.append(timed(columns, schedule, zone).assign(kind=kind))
     table = pd.concat(parts, ignore_index=True)
     return table[["kind", *(name for name in table if name != "kind")]]
 
@@ -206,7 +216,7 @@ def schedule_by_kind_table(results: StudyResults, zone: str) -> pd.DataFrame:
 def unmet_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Unmet wishes as planned and as they came, dearest first within each case."""
     parts = {"forecast_scheduled": results.unmet, "realised_scheduled": results.unmet_realised}
-    tables = [_plain(table).assign(case=case) for case, table in parts.items() if len(table.columns)]
+    tables = [plain(table).assign(case=case) for case, table in parts.items() if len(table.columns)]
     if not tables:
         return pd.DataFrame()
     table = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True).sort_values(
@@ -227,7 +237,7 @@ def balancing_table(results: StudyResults, zone: str) -> pd.DataFrame:
     for cause in dataset["cause"].to_numpy() if "cause" in dataset else ():
         series[f"cause_{cause}_mw"] = dataset["p_cause_mw"].sel(cause=cause).to_numpy()
     means = pd.DataFrame(series, index=dataset.indexes["time"]).resample("15min").mean()
-    return _timed({name: means[name].to_numpy() for name in series}, pd.DatetimeIndex(means.index), zone)
+    return timed({name: means[name].to_numpy() for name in series}, pd.DatetimeIndex(means.index), zone)
 
 
 def activation_table(results: StudyResults, zone: str) -> pd.DataFrame:
@@ -271,7 +281,7 @@ def settlement_table(results: StudyResults, zone: str) -> pd.DataFrame:
     """Energy and money of every settlement interval, costs positive."""
     if results.settlement.empty:
         return pd.DataFrame()
-    return with_local_times(_plain(results.settlement.rename_axis("time")), zone)
+    return with_local_times(plain(results.settlement.rename_axis("time")), zone)
 
 
 def finding_table(results: StudyResults) -> pd.DataFrame:
@@ -287,7 +297,7 @@ def series_table(series: xr.Dataset | None, name: str, zone: str, *, studied: pd
     if series is None:
         return pd.DataFrame()
     series = series.sel(time=series.indexes["time"].isin(studied))
-    table = _timed({name: series[name].to_numpy()}, series, zone)
+    table = timed({name: series[name].to_numpy()}, series, zone)
     return table.assign(kind=str(series.attrs.get("kind", series[name].attrs.get("kind", "measured"))))
 
 
@@ -295,29 +305,6 @@ def bus_table(results: StudyResults) -> pd.DataFrame:
     """Buses with planning limits and the place on the map, given by the network or computed."""
     buses = results.twin.buses.rename_axis("bus")
     return place_buses(buses, results.twin.branches).reset_index()
-
-
-def with_local_times(table: pd.DataFrame, zone: str) -> pd.DataFrame:
-    """Every column of UTC times gets `_utc` in its name and a local neighbour."""
-    if not len(table.columns):
-        return table
-    columns: dict[str, pd.Series] = {}
-    for name in table:
-        column = table[name]
-        if pd.api.types.is_datetime64_dtype(column.dtype):
-            stem = str(name).removesuffix("_utc")
-            columns[f"{stem}_utc"] = column
-            columns[f"{stem}_local"] = column.dt.tz_localize("UTC").dt.tz_convert(zone)
-        else:
-            columns[str(name)] = column
-    return pd.DataFrame(columns)
-
-
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """Index levels with a name become columns, a bare row number does not."""
-    named = any(name is not None for name in table.index.names)
-    table = table.reset_index() if named else table.reset_index(drop=True)
-    return table.rename(columns=str)
 
 
 def _quantiles_of(results: StudyResults) -> tuple[float, ...]:
@@ -332,23 +319,3 @@ def _percent_word(quantile: float) -> str:
     """
     whole, _, rest = f"{100 * quantile:.4f}".rstrip("0").partition(".")
     return f"p{int(whole):02d}" + (f"_{rest}" if rest else "")
-
-
-def _timed(columns: Mapping[str, np.ndarray], times: xr.Dataset | pd.DatetimeIndex, zone: str) -> pd.DataFrame:
-    """Table over time with `time_utc` and `time_local` in front."""
-    index = times if isinstance(times, pd.DatetimeIndex) else pd.DatetimeIndex(times.indexes["time"])
-    stamps = {"time_utc": index.as_unit("ns"), "time_local": to_local(index, zone).as_unit("ns")}
-    return pd.DataFrame({**stamps, **columns})
-
-
-def _long(
-    columns: Mapping[str, np.ndarray], like: xr.DataArray, item: str, *, zone: str, case: str = ""
-) -> pd.DataFrame:
-    """Long table of arrays (time, item), time running slowest."""
-    times, names = pd.DatetimeIndex(like.indexes["time"]), like[item].to_numpy().astype(str)
-    index = times.repeat(len(names))
-    table = _timed({name: values.reshape(-1) for name, values in columns.items()}, index, zone)
-    table.insert(2, item, np.tile(names, len(times)))
-    if case:
-        table.insert(3, "case", case)
-    return table

@@ -338,3 +338,35 @@ def test_a_plan_without_curtailment_stays(one_line, certified_round):
     made = make_fair(day, limits, best, "lexicographic")
     assert made.best is best and not made.findings and made.fair.jain_after == 1 and made.fair.log.empty
     assert find_feeding(day).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("rule", ["cost", *SHARING_RULES])
+def test_a_study_chooses_who_is_curtailed(one_line, rule):
+    """Two roofs at two ends, two days; the schedule holds in every path whatever the rule, and says what it took."""
+    case = with_far_end(one_line)(pv_kw={"near": 40.0, "far": 40.0}, path_factors=SPREAD, bands=(0.9, 1.01), days=2)
+    result = case.optimize(Flexibility(confidence=0.8, curtailment_sharing=rule))
+    assert result.certificate.limits_hold and result.certificate.converged
+    table, hours = result.curtailment, 0.25
+    schedule = result.schedule
+    for day, rows in table.groupby("day"):
+        here = schedule.sel(time=schedule["time"].dt.strftime("%F") == str(pd.Timestamp(day).date()))
+        assert set(rows["asset"]) == {"near", "far"} and set(rows["rule"]) == {rule}
+        assert len(here["time"]) >= 92
+    lost = 1000 * hours * (schedule["p_mw"] - schedule["p_base_mw"]).sum("time")
+    assert table.groupby("asset")["e_lost_kwh"].sum().to_dict() == pytest.approx(
+        {name: float(lost.sel(asset=name)) for name in ("near", "far")}, abs=1e-3
+    )
+    jain = table.groupby("day")["jain"].first()
+    if rule == "cost":
+        assert result.curtailment_log.empty and (jain < 0.6).all() and (table["jain"] == table["jain_least_cost"]).all()
+    else:
+        assert (jain > 0.95).all() and list(result.curtailment_log.columns) == list(LOG_COLUMNS)
+        assert result.curtailment_log["e_dimmed_kwh"].sum() == pytest.approx(table["e_lost_kwh"].sum(), abs=0.2)
+    # what each system is paid and loses is told for this plan, not for the one of least cost
+    paid = result.settlement.groupby("asset")["own_cost_eur"].sum()
+    assert paid["near"] == pytest.approx(0.15 * float(lost.sel(asset="near")), abs=1e-3)
+
+
+def test_a_rule_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="curtailment_sharing"):
+        Flexibility(curtailment_sharing="lottery")
