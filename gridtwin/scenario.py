@@ -228,7 +228,7 @@ class Flexibility(Section):
     """Round-trip efficiency of a battery. [-]"""
     battery_start: Share = 0.5
     """State of charge at the start of the study. [-]"""
-    certificate_rounds: Annotated[int, Field(ge=1, le=20)] = 6
+    certificate_rounds: Annotated[int, Field(ge=1, le=30)] = 10
     """Largest number of optimise-and-check rounds."""
     time_limit_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Time limit of one solve. [s]"""

@@ -93,17 +93,16 @@ class AcRounds:
         Limits and their response.
     room_mw : ndarray, (limit, time)
         Room at the reference. [MW]
-    losses : Losses
-        Losses at the reference, and their slopes.
+    losses : LossCurve
+        Losses around the reference.
     p_ref_kw : ndarray, (time, asset)
         The plan at which the room was measured. [kW]
     """
 
     def __init__(
-        self, day: Day, limits: NetworkLimits, room_mw: np.ndarray, losses: Losses, *, p_ref_kw: np.ndarray
+        self, day: Day, limits: NetworkLimits, room_mw: np.ndarray, losses: LossCurve, *, p_ref_kw: np.ndarray
     ) -> None:
-        self.day, self.limits = day, limits
-        self.losses = LossCurve((losses,), day.loss_price_eur_per_kwh)
+        self.day, self.limits, self.losses = day, limits, losses
         self.log: list[dict[str, Any]] = []
         p_ref_mw, p_min_mw, p_max_mw = (
             day.at_buses_mw(p_kw) for p_kw in (p_ref_kw, day.band_kw("p_min_kw"), day.band_kw("p_max_kw"))
@@ -220,8 +219,11 @@ class AcRounds:
         back_mw = self.ceiling_mw - 4 * self.limits.guard_mw[:, None]
         self.ceiling_mw = np.where(present.check.unsolved > 0, back_mw, regained)
         surprising = (present.missing_mw > self.limits.aim_mw[:, None]) & ~self.in_model
-        self.losses = self.losses.with_line(present.losses)
-        if surprising.any() or self.day.study.settings.price_losses:
+        # losses that are right stay as they are, so that the rounds settle
+        curved = self.day.study.settings.price_losses and present.loss_error_percent > CERTIFIED_LOSS_PERCENT / 2
+        if curved:
+            self.losses = self.losses.with_plan(present.losses)
+        if surprising.any() or curved:
             self.in_model = self.in_model | surprising
             self._build()
             return

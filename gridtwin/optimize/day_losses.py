@@ -13,6 +13,9 @@ from gridtwin.operate.losses import marginal_losses
 from gridtwin.optimize.flexible_assets import KW_PER_MW
 from gridtwin.optimize.model import LossLines
 
+BETWEEN = (0.25, 0.5, 0.75)
+"""Where lines are added between two plans."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -86,6 +89,19 @@ class LossCurve:
         """Price of the last line's losses where no more lines count. (time, bus) [EUR/kWh]"""
         return np.asarray(np.where(self.curved, 0.0, self.price_eur_per_kwh)[:, None] * self.lines[-1].slope)
 
+    def with_plan(self, found: Losses) -> LossCurve:
+        """With the line at a new plan, and lines at plans between it and the last one."""
+        last, curve = self.lines[-1], self
+        for share in BETWEEN:
+            curve = curve.with_line(line_between(last, found, share))
+        return curve.with_line(found)
+
+    def with_line_before(self, line: Losses) -> LossCurve:
+        """With one more line that is not the latest, and lines between."""
+        last = self.lines[-1]
+        between = [line_between(line, last, share) for share in BETWEEN]
+        return LossCurve((line, *between, *self.lines), self.price_eur_per_kwh)
+
     def with_line(self, line: Losses) -> LossCurve:
         """With one more line; those that lie above what was found there are lowered.
 
@@ -94,6 +110,22 @@ class LossCurve:
         above = [np.maximum(one.at(line.at_bus_mw) - line.p_mw, 0.0) for one in self.lines]
         lowered = [replace(one, p_mw=one.p_mw - excess) for one, excess in zip(self.lines, above, strict=True)]
         return LossCurve((*lowered, line), self.price_eur_per_kwh)
+
+
+def line_between(one: Losses, other: Losses, share: float) -> Losses:
+    """Tangent at a plan on the way from one to the other, as if losses were quadratic between them.
+
+    With d = p1 - p0 and slopes s0, s1 a quadratic function has s = s0 + share (s1 - s0) and
+    L = L0 + share s0 d + share² (s1 - s0) d / 2; what it misses at the other end is spread evenly.
+    """
+    moved = (other.at_bus_mw - one.at_bus_mw).T
+    straight, bent = ((slope * moved).sum(axis=1) for slope in (one.slope, other.slope - one.slope))
+    missed = other.p_mw - one.p_mw - straight - bent / 2
+    return Losses(
+        one.p_mw + share * (straight + missed) + share**2 * bent / 2,
+        one.slope + share * (other.slope - one.slope),
+        one.at_bus_mw + share * moved.T,
+    )
 
 
 def linearise_losses(

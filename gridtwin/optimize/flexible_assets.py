@@ -145,7 +145,8 @@ def build_day_devices(
     settings : Flexibility
         Prices of wishes, the battery's start and efficiency.
     """
-    by_car = {str(name): part for name, part in sessions_of(sessions, chosen.index).groupby("asset")}
+    today = sessions[(sessions["arrival"] < axis.end) & (sessions["departure"] > axis.start)]
+    by_car = {str(name): part for name, part in sessions_of(today, chosen.index).groupby("asset")}
     build = {"electric_car": _build_sessions, "heat_pump": _build_heat_pump, "battery": _build_battery}
     devices: list[Device] = []
     for (name, facts), base in zip(chosen.iterrows(), KW_PER_MW * p_base_mw.T, strict=True):

@@ -18,12 +18,15 @@ Where whole numbers had to be searched for, the duals are those of the linear pr
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from gridtwin.nomenclature import attrs_of
 from gridtwin.optimize.block_program import port_values
+from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.flexible_assets import KW_PER_MW
 from gridtwin.optimize.lone_devices import least_own_costs_eur, own_costs_eur
 from gridtwin.optimize.model import FlexibilityProgram
@@ -128,6 +131,7 @@ def settle_devices(
     prices: xr.Dataset,
     *,
     base_kw: np.ndarray | None = None,
+    base_devices: tuple[Device, ...] | None = None,
 ) -> pd.DataFrame:
     """What each device pays at its nodal prices, and what it gains against doing what it would do anyway.
 
@@ -140,6 +144,9 @@ def settle_devices(
     base_kw : ndarray, (time, device), optional
         What each device would do unscheduled, consumption positive; without it its `p_base_kw`, which a
         charging session does not have. [kW]
+    base_devices : tuple of Device, optional
+        The devices as they would stand unscheduled, such as cars that were charged the day before; without
+        them those of the problem.
 
     Returns
     -------
@@ -168,6 +175,7 @@ def settle_devices(
         base_kw = np.zeros_like(p_kw)
         for position, device in enumerate(problem.devices):
             base_kw[:, position] = device.p_base_kw
+    unscheduled = problem if base_devices is None else replace(problem, devices=base_devices)
     at = [problem.buses.index(device.bus) for device in problem.devices]
     paid = _payments(problem.hours, prices, p_kw, q_kvar, at)
     base = _payments(problem.hours, prices, base_kw, np.zeros_like(base_kw), at)
@@ -180,7 +188,7 @@ def settle_devices(
             "payment_eur": sum((paid[part] for part in PRICE_PARTS), np.zeros(1)),
             "base_payment_eur": sum((base[part] for part in PRICE_PARTS), np.zeros(1)),
             "own_cost_eur": own_costs_eur(problem, solution.x),
-            "base_own_cost_eur": least_own_costs_eur(problem, base_kw),
+            "base_own_cost_eur": least_own_costs_eur(unscheduled, base_kw),
         }
     )
     gain = table["base_payment_eur"] + table["base_own_cost_eur"] - table["payment_eur"] - table["own_cost_eur"]

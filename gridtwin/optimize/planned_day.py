@@ -13,6 +13,7 @@ from gridtwin.grid.twin import GridTwin
 from gridtwin.optimize.ac_rounds import AcRound, AcRounds
 from gridtwin.optimize.causes import find_causes
 from gridtwin.optimize.certificate import LimitCheck, check_limits
+from gridtwin.optimize.day_losses import LossCurve, Losses
 from gridtwin.optimize.day_plan import DayPlan
 from gridtwin.optimize.fair_round import FairRound, make_fair
 from gridtwin.optimize.fairness import EnergyGiven
@@ -23,6 +24,8 @@ from gridtwin.optimize.reasons import explain_steps
 from gridtwin.optimize.study_day import Day
 from gridtwin.optimize.unmet import list_breaches, list_discomfort, list_unserved
 
+FIRST_SHARE = 0.4
+"""Part of all that could be moved at which losses are known before the first plan. [-]"""
 NO_PLAN = "no plan"
 """Reason code of assets on a day for which the solver found nothing."""
 
@@ -68,7 +71,7 @@ def plan_day(day: Day, *, last_day: bool, curtailed: EnergyGiven | None = None) 
     p_ref_kw, paths, flow = _find_reference(day)
     limits = find_network_limits(study.twin, _operating_point(paths, flow), study.buses)
     room_mw = measure_room(study.twin, flow, limits, study.settings.confidence)
-    losses = day.linearise_losses(paths, flow, p_ref_kw)
+    losses = _first_losses(day, day.linearise_losses(paths, flow, p_ref_kw), p_ref_kw)
     rounds = AcRounds(day, limits, room_mw, losses, p_ref_kw=p_ref_kw)
     cheapest, converged = rounds.run()
     fair = make_fair(day, limits, cheapest, study.settings.curtailment_sharing, before=curtailed)
@@ -122,6 +125,19 @@ def _find_reference(day: Day) -> tuple[np.ndarray, xr.Dataset, xr.Dataset]:
     return without, *day.run_paths(without)
 
 
+def _first_losses(day: Day, at_reference: Losses, p_ref_kw: np.ndarray) -> LossCurve:
+    """Losses at the reference and with part of all that could be moved, either way."""
+    curve = LossCurve((at_reference,), day.loss_price_eur_per_kwh)
+    if not day.study.settings.price_losses:
+        return curve
+    for side in ("p_min_kw", "p_max_kw"):
+        p_kw = p_ref_kw + FIRST_SHARE * (day.band_kw(side) - p_ref_kw)
+        paths, flow = day.run_paths(p_kw)
+        if not flow["status"].any():
+            curve = curve.with_line_before(day.linearise_losses(paths, flow, p_kw))
+    return curve
+
+
 def _operating_point(profiles: xr.Dataset, flow: xr.Dataset) -> xr.Dataset:
     """Mean over the paths at the step with the largest mean loading: there the response matters most."""
     solved = (flow["status"].to_numpy() == 0).all(axis=0)
@@ -134,9 +150,13 @@ def explain_day(day: Day, limits: NetworkLimits, best: AcRound, *, staying: bool
     """Prices at every bus, what every device earns by moving, and why wishes were missed."""
     program, solution = best.solved.restored(), best.solved.solution
     prices = find_nodal_prices(program, solution, limits, times=day.axis.times)
+    settlement = settle_devices(
+        program, solution, prices, base_kw=day.device_base_kw, base_devices=day.unscheduled_devices
+    )
+    settlement.insert(0, "day", str(day.axis.local_times[0].date()))
     return ExplainedDay(
         prices,
-        settle_devices(program, solution, prices, base_kw=day.device_base_kw),
+        settlement,
         find_causes(program, solution, limits, best.plan, day.axis, staying=staying),
     )
 

@@ -14,7 +14,7 @@ from gridtwin.optimize.certificate import RunFlow
 from gridtwin.optimize.day_losses import Losses, linearise_losses
 from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import ChargingSession
-from gridtwin.optimize.flexible_assets import KW_PER_MW, CarriedState, build_day_devices
+from gridtwin.optimize.flexible_assets import KW_PER_MW, CarriedState, build_day_devices, charged_uncontrolled
 from gridtwin.optimize.own_rows import OwnRows
 from gridtwin.optimize.schedule import build_schedule
 from gridtwin.scenario import Flexibility
@@ -96,6 +96,16 @@ class Day:
         )
         paths = apply_schedule(study.twin, study.forecast.isel(time=self.where), plan, q_per_p=study.q_per_p)
         return paths, study.run_flow(study.twin, paths)
+
+    @property
+    def unscheduled_devices(self) -> tuple[Device, ...]:
+        """Every device as it would stand had nothing been scheduled on the days before."""
+        study = self.study
+        carried = charged_uncontrolled(study.sessions, study.chosen, self.axis.start)
+        return build_day_devices(
+            study.chosen, self.axis, study.p_base_mw[self.where],
+            sessions=study.sessions, carried=carried, settings=study.settings,
+        )  # fmt: skip
 
     @property
     def loss_price_eur_per_kwh(self) -> np.ndarray:

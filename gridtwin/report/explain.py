@@ -209,7 +209,7 @@ def _gain_lines(run: RunFolder, name: str) -> Iterator[str]:
     for _, row in (table[table["asset"] == name] if len(table) else table).iterrows():
         pays, would, own = (float(row[name]) for name in ("payment_eur", "base_payment_eur", "own_cost_eur"))
         unknown = "not known, because it cannot do what it would do unscheduled"
-        saved = unknown if pd.isna(row["saved_eur"]) else f"{row['saved_eur']:.2f} EUR"
+        saved = unknown if pd.isna(row["gain_eur"]) else f"{row['gain_eur']:.2f} EUR"
         yield f"  Saved by its schedule over the study, {price_kind(run.table('prices'))}: {saved}"
         yield f"    pays {pays:.2f} EUR at nodal prices, unscheduled {would:.2f} EUR; own cost {own:.2f} EUR"
 

@@ -34,7 +34,7 @@ def schedule_section(run: RunFolder, drawn: PageFigures) -> str:
         figures.storage_views(run), title="Stored energy", note="At the end of each quarter hour, as scheduled."
     )
     prices = drawn.place(nodal_price_views(run), title="Nodal prices", note=_price_note(run))
-    cards = card(_needs(run)) + card(flexible) + card(stored) + card(prices) + card(_gains(run))
+    cards = card(_needs(run)) + card(flexible) + card(stored) + card(prices) + card(_gains(run)) + card(_shares(run))
     cards += _certificate_card(run.about["certificate"], str(run.about["time"]["zone"]))
     return about_line(who_is_flexible(run)) + cards if cards else ""
 
@@ -104,11 +104,11 @@ def _gains(run: RunFolder) -> str:
     table = run.table("device_settlement")
     if table.empty:
         return ""
-    total, kind = number(2, "EUR")(table["saved_eur"].sum()), price_kind(run.table("prices"))
+    total, kind = number(2, "EUR")(table["gain_eur"].sum()), price_kind(run.table("prices"))
     note = (
         f"Against the same device unscheduled, at the same nodal prices: {len(table)} devices save {total} in all. "
-        "Saved = payment unscheduled − payment as planned − own cost as planned: wear, discomfort, curtailment "
-        f"and energy not delivered. {kind.capitalize()}, like the prices; this is no bill. "
+        "Saved = payment and own cost unscheduled − payment and own cost as planned; own costs are wear, discomfort, "
+        f"curtailment and energy not delivered. {kind.capitalize()}, like the prices; this is no bill. "
         "All devices: device_settlement."
     )
     return titled_note("What moving earns", note) + html_table(
@@ -124,9 +124,50 @@ GAIN_COLUMNS = {
     "payment_eur": Column("Pays as planned [EUR]", number(2), number=True),
     "network_eur": Column("Of it for limits [EUR]", number(2), number=True),
     "own_cost_eur": Column("Own cost [EUR]", number(2), number=True),
-    "saved_eur": Column("Saved [EUR]", number(2), number=True),
+    "gain_eur": Column("Saved [EUR]", number(2), number=True),
 }
 """Columns people read; the table file has more."""
+
+
+def _shares(run: RunFolder) -> str:
+    """Who is curtailed where several could relieve a limit, and how equally."""
+    table = run.table("curtailment")
+    if table.empty:
+        return ""
+    days = table.drop_duplicates("day")
+    lost, least = (table[name].sum() / 1000 for name in ("e_lost_kwh", "e_least_cost_kwh"))
+    index = "; ".join(
+        f"{day}: {now:.2f}" + ("" if now == before else f", at least cost {before:.2f}")
+        for day, now, before in zip(days["day"], days["jain"], days["jain_least_cost"], strict=True)
+    )
+    rule = SHARING_WORDS[table["rule"].iloc[0]]
+    note = (
+        f"Feed-in that is not used, of all systems that could relieve a limit: {lost:.2f} MWh expected"
+        f"{'' if lost == least else f', at least cost {least:.2f} MWh'}. Shared {rule}. "
+        f"Jain's index over the shares lost, 1 where all are equal: {index}. "
+        "Set by flexibility.curtailment_sharing; each event in curtailment_log."
+    )
+    sums = table.groupby("asset", sort=False)[["e_expected_kwh", "e_least_cost_kwh", "e_lost_kwh"]].sum().reset_index()
+    sums["share"] = sums["e_lost_kwh"] / sums["e_expected_kwh"]
+    shown = sums.sort_values("e_lost_kwh", ascending=False, kind="stable")
+    return titled_note("Who is curtailed", note) + html_table(shown, SHARE_COLUMNS, most_rows=MOST_DEVICES)
+
+
+SHARING_WORDS = {
+    "cost": "at least cost",
+    "rotation": "in turns, who has lost least first",
+    "proportional": "by what each feeds in",
+    "lexicographic": "so that the largest share lost is as small as possible",
+}
+"""Rule of `flexibility.curtailment_sharing` -> words after "Shared"."""
+SHARE_COLUMNS = {
+    "asset": Column("System"),
+    "e_expected_kwh": Column("Expected feed-in [kWh]", number(1), number=True),
+    "e_least_cost_kwh": Column("Lost at least cost [kWh]", number(1), number=True),
+    "e_lost_kwh": Column("Lost [kWh]", number(1), number=True),
+    "share": Column("Of its feed-in", percent_words, number=True),
+}
+"""Columns of who is curtailed."""
 
 
 def _certificate_card(certificate: dict[str, Any], zone: str) -> str:

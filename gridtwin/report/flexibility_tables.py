@@ -28,21 +28,14 @@ def nodal_price_table(prices: xr.Dataset | None, zone: str) -> pd.DataFrame:
 
 
 def device_settlement_table(settlement: pd.DataFrame) -> pd.DataFrame:
-    """Payments, own costs and gain of each device over the study, by what it saves; unknown where a day's is.
-
-    `saved_eur` is what a device would pay unscheduled, less what it pays and its own cost as planned.
-    Against that `gain_eur` adds, day by day, what its unscheduled self would miss. On a later day that counts
-    a car as uncharged which would have been full the day before, so a sum over days says too much.
-    """
+    """Payments, own costs and gain of each device over the study, by its gain; unknown where a day's is."""
     if settlement.empty:
         return pd.DataFrame(columns=settlement.columns)
     money = [name for name in settlement if str(name).endswith("_eur")]
     of_device = settlement.set_index(["asset", "bus", "kind"])[money]
     unknown = of_device.isna().groupby(level=[0, 1, 2], sort=False).any()
     table = of_device.groupby(level=[0, 1, 2], sort=False).sum().mask(unknown)
-    saved = table["base_payment_eur"] - table["payment_eur"] - table["own_cost_eur"]
-    table = table.assign(saved_eur=saved.where(table["gain_eur"].notna()))
-    return table.sort_values("saved_eur", ascending=False, kind="stable").reset_index()
+    return table.sort_values("gain_eur", ascending=False, kind="stable").reset_index()
 
 
 def cause_table(causes: pd.DataFrame, zone: str) -> pd.DataFrame:

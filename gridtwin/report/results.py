@@ -73,6 +73,10 @@ class StudyResults:
     """`price_eur_per_mwh` (time, bus) and its parts `energy, congestion, voltage, losses`; None without a plan."""
     device_settlement: pd.DataFrame = field(default_factory=pd.DataFrame)
     """What each flexible device pays and gains at the nodal prices; one row per device and day."""
+    curtailment: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What each system that could relieve a limit loses, by day and rule, with Jain's index."""
+    curtailment_log: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Who was curtailed in each event, by which rule and why."""
     causes: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Why the schedule misses wishes, in words; one row per missed wish and cause."""
     flexibility_needs: pd.DataFrame = field(default_factory=pd.DataFrame)

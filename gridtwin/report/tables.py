@@ -54,6 +54,8 @@ def build_tables(results: StudyResults) -> Tables:
         "flexibility_needs": flexibility_need_table(results.flexibility_needs, zone),
         "nodal_prices": nodal_price_table(results.nodal_prices, zone),
         "device_settlement": device_settlement_table(results.device_settlement),
+        "curtailment": plain(results.curtailment),
+        "curtailment_log": with_local_times(plain(results.curtailment_log), zone),
         "balancing": balancing_table(results, zone),
         "activation": activation_table(results, zone),
         "battery_energy": battery_energy_table(results, zone),

@@ -79,9 +79,9 @@ def test_settlement_keeps_the_sums_of_the_plan(tight: StudyResults, tight_run: R
     assert table.index.is_unique
     for column in [name for name in plan if str(name).endswith("_eur")]:
         assert table[column].sum() == pytest.approx(plan[column].sum(), rel=1e-12), column
-    by_hand = table["base_payment_eur"] - table["payment_eur"] - table["own_cost_eur"]
-    np.testing.assert_allclose(table["saved_eur"], by_hand, rtol=1e-12)
-    assert table["saved_eur"].is_monotonic_decreasing
+    unscheduled, planned = (table[f"{prefix}payment_eur"] + table[f"{prefix}own_cost_eur"] for prefix in ("base_", ""))
+    np.testing.assert_allclose(table["gain_eur"], unscheduled - planned, rtol=0, atol=1e-9)
+    assert table["gain_eur"].is_monotonic_decreasing
 
 
 def test_payments_are_power_times_price_of_the_tables(tight_run: RunFolder) -> None:
@@ -100,8 +100,7 @@ def test_an_unknown_gain_stays_unknown() -> None:
     days = pd.DataFrame({"asset": ["a", "a", "b"], "bus": "x", "kind": "battery", **money, "gain_eur": [1, np.nan, 5]})
     table = device_settlement_table(days).set_index("asset")
     assert table.loc["a", "payment_eur"] == 3.0
-    assert np.isnan(table.loc["a", "gain_eur"]) and np.isnan(table.loc["a", "saved_eur"])
-    assert table.loc["b", "saved_eur"] == -4.0
+    assert np.isnan(table.loc["a", "gain_eur"]) and table.loc["b", "gain_eur"] == 5.0
 
 
 def test_buses_without_a_price_on_a_day_have_no_rows_there(tight: StudyResults) -> None:
@@ -129,7 +128,7 @@ def test_the_page_says_what_is_needed_and_what_moving_earns(tight_page: str, tig
     assert f"{1e3 * need['p_mw']:.1f}" in shown
     assert "less consumption" in shown
     assert "probability are estimated" in shown and "the ceiling is assumed" in shown
-    assert first["asset"] in shown and f"{first['saved_eur']:,.2f}".replace(",", "\u202f") in shown
+    assert first["asset"] in shown and f"{first['gain_eur']:,.2f}".replace(",", "\u202f") in shown
 
 
 def test_the_page_says_why_wishes_were_missed(tight_page: str, tight_run: RunFolder) -> None:
@@ -168,7 +167,7 @@ def test_a_bus_explains_its_price_in_parts(tight_run: RunFolder) -> None:
 
 def test_a_device_explains_what_it_saves_and_why_it_misses(tight_run: RunFolder) -> None:
     missed = tight_run.table("causes").query("what == 'energy not delivered'").iloc[0]
-    saved = tight_run.table("device_settlement").set_index("asset").loc[missed["asset"], "saved_eur"]
+    saved = tight_run.table("device_settlement").set_index("asset").loc[missed["asset"], "gain_eur"]
     text = explain_asset(tight_run, missed["asset"], "2016-03-28T19:00")
     assert f"Saved by its schedule over the study, estimated: {saved:.2f} EUR" in text
     assert f"Missed on Mon 28 Mar: {missed['text']}" in text
@@ -229,3 +228,20 @@ def test_a_study_that_needs_nothing_says_so(tight: StudyResults, tmp_path: Path)
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "every limit holds without flexibility" in section(page, "flexibility")
     assert "Why wishes were missed" not in page
+
+
+def test_the_page_says_who_is_curtailed(tight: StudyResults, tmp_path: Path) -> None:
+    """Two systems share 4 of 20 kWh; at least cost one alone would lose 3."""
+    table = pd.DataFrame(
+        {
+            "day": "2026-06-02", "asset": ["near", "far"], "rule": "proportional", "e_expected_kwh": [10.0, 10.0],
+            "e_least_cost_kwh": [0.0, 3.0], "e_lost_kwh": [2.0, 2.0], "jain_least_cost": 0.5, "jain": 1.0,
+        }
+    )  # fmt: skip
+    run = read_run(write_run(replace(tight, curtailment=table), tmp_path / "run"))
+    pd.testing.assert_frame_equal(run.table("curtailment"), table, check_dtype=False)
+    page = section((run.folder / "report.html").read_text(encoding="utf-8"), "flexibility")
+    assert "Who is curtailed" in page and "by what each feeds in" in page
+    assert "2026-06-02: 1.00, at least cost 0.50" in page
+    without = write_run(replace(tight, curtailment=table.iloc[:0]), tmp_path / "none") / "report.html"
+    assert "Who is curtailed" not in without.read_text(encoding="utf-8")
