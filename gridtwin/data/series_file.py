@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridtwin.data.parquet import read_parquet
 from gridtwin.errors import DataError, Finding, raise_errors
 from gridtwin.nomenclature import attrs_of
 from gridtwin.scenario import ProfileFile, SeriesFile
@@ -259,7 +260,7 @@ def _check_head(reader: _Reader, names: list[str]) -> None:
 
 def _read_parquet(reader: _Reader) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(reader.file, engine="pyarrow")
+        table = read_parquet(reader.file)
     except (ValueError, OSError) as error:  # pyarrow's own errors derive from both
         reader.fail(f"the file is not readable Parquet: {str(error).splitlines()[0]}", code="GT-D30")
     return table.reset_index() if table.index.name == reader.section.time_column else table

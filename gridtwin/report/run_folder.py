@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridtwin.data.parquet import read_parquet
 from gridtwin.errors import DataError, Finding, GridtwinError
 from gridtwin.report.page import render_page
 from gridtwin.report.results import StudyResults
@@ -61,7 +62,7 @@ class RunFolder:
         """One table; an empty one where the study did not ask for it."""
         file = self.folder / TABLE_FOLDER / f"{name}.parquet"
         if name not in self._read:
-            self._read[name] = pd.read_parquet(file) if file.is_file() else pd.DataFrame()
+            self._read[name] = read_parquet(file) if file.is_file() else pd.DataFrame()
         return self._read[name]
 
 
