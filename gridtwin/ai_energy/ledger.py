@@ -29,14 +29,8 @@ from gridtwin.ai_energy.counters import (
     find_domains,
     process_tree_cpu_seconds,
 )
-from gridtwin.ai_energy.statement import (
-    Boundary,
-    CarbonKind,
-    EnergyStatement,
-    Quantity,
-    build_statement,
-    sum_quantities,
-)
+from gridtwin.ai_energy.quantity import Boundary, Quantity, missing, sum_quantities
+from gridtwin.ai_energy.statement import CarbonKind, EnergyStatement, build_statement
 from gridtwin.errors import DataError, Finding
 
 DEVICE_W_PER_BUSY_CORE = (1.65, 4.0, 8.0)
@@ -102,7 +96,8 @@ def estimate_energy(cpu_seconds: float, *, reason: str, boundary: Boundary = "no
         f"no energy counter readable ({reason})"
     )
     p2_5, p50, p97_5 = (cpu_seconds * watt for watt in watts)
-    return Quantity(unit="J", kind="estimated", boundary=boundary, method=method, p2_5=p2_5, p50=p50, p97_5=p97_5)
+    return Quantity(unit="J", kind="estimated", boundary=boundary, method=method,
+                    method_class="processor_time", p2_5=p2_5, p50=p50, p97_5=p97_5)  # fmt: skip
 
 
 def measured_energy(joules: float) -> Quantity:
@@ -112,6 +107,7 @@ def measured_energy(joules: float) -> Quantity:
         kind="measured",
         boundary="device",
         method="measured by package energy counters of the whole machine, other programs included",
+        method_class="device_counter",
         p2_5=joules * (1 - COUNTER_ERROR),
         p50=joules,
         p97_5=joules * (1 + COUNTER_ERROR),
@@ -255,7 +251,7 @@ class EnergyLedger:
         )
 
     def _nothing(self) -> Quantity:
-        return Quantity(unit="J", kind="missing", boundary=self.boundary, method="no step has been accounted for")
+        return missing("J", reason="no step has been accounted for", boundary=self.boundary)
 
     def _sources(self) -> tuple[str, ...]:
         if isinstance(self._meter, Unavailable):

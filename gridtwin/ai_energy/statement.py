@@ -1,85 +1,16 @@
-"""Quantities that say how they came about, and the energy statement of one job."""
+"""The energy statement of one job."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 
-from gridtwin.errors import DataError, Finding
+from gridtwin.ai_energy.quantity import Boundary, Kind, Quantity
 
-EnergyKind = Literal["measured", "estimated", "missing"]
 CarbonKind = Literal["measured", "estimated", "assumed", "missing"]
-Boundary = Literal["device", "node"]
-RANK: dict[str, int] = {"measured": 0, "estimated": 1, "missing": 2}
-"""The kind of a sum is that of its worst part."""
 JOULES_PER_KWH = 3.6e6
-
-
-class Quantity(BaseModel):
-    """A value with an interval, its boundary and its method; missing is None, never 0."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    unit: str
-    """Unit of the three values."""
-    kind: EnergyKind
-    """Whether it was measured or estimated, or is missing."""
-    boundary: Boundary
-    """What is counted: processor packages with their memory, or the whole node at its plug."""
-    method: str
-    """How it came about, in words."""
-    p2_5: float | None = None
-    """Lower end: 2.5 % of the true values lie below."""
-    p50: float | None = None
-    """Middle."""
-    p97_5: float | None = None
-    """Upper end."""
-    measured_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the middle that was measured. [-]"""
-
-    @model_validator(mode="after")
-    def _interval_is_ordered(self) -> Self:
-        values = (self.p2_5, self.p50, self.p97_5)
-        if self.kind == "missing":
-            if any(value is not None for value in values):
-                raise ValueError("a missing quantity has no values")
-            return self
-        if any(value is None or not math.isfinite(value) for value in values):
-            raise ValueError(f"a {self.kind} quantity needs three finite values, got {values}")
-        if list(values) != sorted(values, key=float):  # type: ignore[arg-type]
-            raise ValueError(f"expected p2_5 <= p50 <= p97_5, got {values}")
-        return self
-
-
-def sum_quantities(parts: Sequence[Quantity]) -> Quantity:
-    """Sum of quantities of one unit and boundary.
-
-    Their errors are those of one method on one machine, so they do not cancel: the
-    ends of the interval add. A missing part makes the sum missing.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to add, or units or boundaries differ.
-    """
-    for name in ("unit", "boundary"):
-        values = sorted({str(getattr(part, name)) for part in parts})
-        if len(values) != 1:
-            raise DataError(
-                [Finding(f"quantities of one {name} can be added", got=", ".join(values) or "none", severity="error")]
-            )
-    kind = max((part.kind for part in parts), key=RANK.__getitem__)
-    method = "; ".join(dict.fromkeys(part.method for part in parts))
-    head = {"unit": parts[0].unit, "boundary": parts[0].boundary, "kind": kind, "method": method}
-    if kind == "missing":
-        return Quantity.model_validate(head)
-    sums = {name: sum(getattr(part, name) for part in parts) for name in ("p2_5", "p50", "p97_5")}
-    measured = sum(part.measured_share * (part.p50 or 0.0) for part in parts)
-    share = measured / sums["p50"] if sums["p50"] > 0 else min(part.measured_share for part in parts)
-    return Quantity.model_validate({**head, **sums, "measured_share": min(share, 1.0)})
 
 
 class EnergyStatement(BaseModel):
@@ -89,11 +20,11 @@ class EnergyStatement(BaseModel):
 
     job: str
     """What was computed."""
-    boundary: Boundary
+    boundary: Boundary | None
     """What is counted: processor packages with their memory, or the whole node at its plug."""
     method: str
     """How the energy came about, in words."""
-    kind: EnergyKind
+    kind: Kind
     """Whether it was measured or estimated, or is missing."""
     kwh_p2_5: float | None
     """Energy, lower end. [kWh]"""

@@ -17,7 +17,8 @@ from gridtwin.ai_energy.ledger import (
     measured_energy,
     node_w_per_busy_core,
 )
-from gridtwin.ai_energy.statement import EnergyStatement, Quantity, sum_quantities
+from gridtwin.ai_energy.quantity import Quantity, sum_quantities
+from gridtwin.ai_energy.statement import EnergyStatement
 from gridtwin.errors import DataError
 
 RANGE_UJ = 262_143_328_850
