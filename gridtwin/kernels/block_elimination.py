@@ -190,6 +190,32 @@ def _add_to_groups(k: Floats, group: Ints, answer: Floats) -> None:
                 answer[g, pair] += k[pair, lane]
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def add_symmetric(upper: Floats, rows: Ints, matrix: Floats) -> None:
+    """Add a symmetric matrix to the lower triangle of another, whose rows have another order.
+
+    Parameters
+    ----------
+    upper : ndarray, (part, part)
+        What is added; only its upper triangle is read.
+    rows : ndarray, (part,)
+        Row of `matrix` of each part; several parts may share one.
+    matrix : ndarray, (row, row)
+        Changed in its lower triangle.
+    """
+    for i in range(len(rows)):
+        for j in range(i, len(rows)):
+            one, other = rows[i], rows[j]
+            if one > other:
+                matrix[one, other] += upper[i, j]
+            elif one < other:
+                matrix[other, one] += upper[i, j]
+            elif i == j:
+                matrix[one, one] += upper[i, j]
+            else:
+                matrix[one, one] += 2 * upper[i, j]
+
+
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def solve_blocks(plan: EliminationPlan, factor: Floats, rhs: Floats) -> None:
     """M^-1 of a right-hand side, in place. rhs: (block, row, lane)"""

@@ -222,6 +222,10 @@ class AcRounds:
         # losses that are right stay as they are, so that the rounds settle
         curved = self.day.study.settings.price_losses and present.loss_error_percent > CERTIFIED_LOSS_PERCENT / 2
         if curved:
+            solution, rows = present.solved.solution, present.solved.program.loss_rows
+            if solution.engine == "block":
+                # its time grows with the third power of the rows that join devices
+                self.losses = self.losses.thinned(solution.coupling_dual[rows])
             self.losses = self.losses.with_plan(present.losses)
         if surprising.any() or curved:
             self.in_model = self.in_model | surprising

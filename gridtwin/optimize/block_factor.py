@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import linalg, sparse
 
-from gridtwin.kernels.block_elimination import LANES, EliminationPlan, eliminate_blocks, solve_blocks
+from gridtwin.kernels.block_elimination import LANES, EliminationPlan, add_symmetric, eliminate_blocks, solve_blocks
 from gridtwin.kernels.elimination_plan import plan_elimination
 from gridtwin.optimize.stacked_program import PARTS, LaneFamily, StackedProgram
 
@@ -116,27 +116,21 @@ class _Answers:
         keys, place = np.unique(port * weight.shape[0] + seen.row, return_inverse=True)
         self.port, row = np.divmod(keys, weight.shape[0])
         self.rows = first_row + row
-        self.once = len(np.unique(row)) == len(row)
         self.weights = np.zeros((groups, len(keys)))
         np.add.at(self.weights, (seen.col // ports, place), seen.data)
         self.ports, self.start = ports, np.searchsorted(self.port, np.arange(ports + 1))
+        self.total = np.zeros((len(keys), len(keys)))
 
     def add_to(self, schur: np.ndarray) -> None:
-        """W K W', one port after the other."""
+        """W K W' to the lower triangle, one port after the other."""
         pairs = self.pairs.sum(axis=0)
-        total = np.zeros((len(self.rows), len(self.rows)))
         for a in range(self.ports):
             begin, end = self.start[a], self.start[a + 1]
             if begin < end:
                 first = a * (2 * self.ports - a - 1) // 2
                 scaled = pairs[:, first + self.port[begin:]] * self.weights[:, begin:]
-                total[begin:end, begin:] = self.weights[:, begin:end].T @ scaled
-        total = np.triu(total) + np.triu(total, 1).T
-        where = (self.rows[:, None], self.rows[None, :])
-        if self.once:
-            schur[where] += total
-        else:
-            np.add.at(schur, where, total)
+                np.matmul(self.weights[:, begin:end].T, scaled, out=self.total[begin:end, begin:])
+        add_symmetric(self.total, self.rows, schur)
 
 
 def _plan_of(family: LaneFamily) -> EliminationPlan:
@@ -149,7 +143,7 @@ def _plan(start: bytes, column: bytes, port_start: bytes, port_column: bytes) ->
 
 
 def _factorise_symmetric(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Cholesky factors; rows that depend on others get a little weight of their own."""
+    """Cholesky factors of a lower triangle; rows that depend on others get a little weight of their own."""
     size = np.maximum(np.diag(matrix), 1e-300).copy()
     for little in (1e-14, 1e-12, 1e-10, 1e-8):
         matrix[np.diag_indices(len(matrix))] += little * size

@@ -15,6 +15,8 @@ from gridtwin.optimize.model import LossLines
 
 BETWEEN = (0.25, 0.5, 0.75)
 """Where lines are added between two plans."""
+HOLDS = 1e-3
+"""Share of the dual of a step above which a line holds its losses up. [-]"""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,13 @@ class LossCurve:
         The last one is the latest.
     price_eur_per_kwh : ndarray, (time,)
         Price of energy lost. [EUR/kWh]
+    used : ndarray of bool, (line, time), optional
+        Lines that enter a program; without it all. Others are left to the comparison with what was found.
     """
 
     lines: Sequence[Losses]
     price_eur_per_kwh: np.ndarray
+    used: np.ndarray | None = None
 
     @property
     def curved(self) -> np.ndarray:
@@ -76,14 +81,31 @@ class LossCurve:
 
     def for_program(self) -> LossLines:
         """Lines of the steps on which they count."""
-        steps = np.flatnonzero(self.curved)
-        offset = [(line.slope * line.at_bus_mw.T).sum(axis=1) - line.p_mw for line in self.lines]
+        number, step = np.nonzero(self._entering)
+        slope = np.stack([line.slope for line in self.lines])
+        offset = np.stack([(line.slope * line.at_bus_mw.T).sum(axis=1) - line.p_mw for line in self.lines])
         return LossLines(
-            step=np.tile(steps, len(self.lines)),
-            slope=np.concatenate([line.slope[steps] for line in self.lines]),
-            offset_kw=KW_PER_MW * np.concatenate([one[steps] for one in offset]),
+            step=step,
+            slope=slope[number, step],
+            offset_kw=KW_PER_MW * offset[number, step],
             price_eur_per_kwh=np.maximum(self.price_eur_per_kwh, 0.0),
         )
+
+    @property
+    def _entering(self) -> np.ndarray:
+        """Lines of a program. bool, (line, time)"""
+        every = np.ones((len(self.lines), len(self.price_eur_per_kwh)), dtype=bool)
+        return np.asarray((every if self.used is None else self.used) & self.curved)
+
+    def thinned(self, dual: np.ndarray) -> LossCurve:
+        """With the lines only that hold up the losses of the last plan, by the duals of the program's lines."""
+        number, step = np.nonzero(self._entering)
+        used = np.zeros((len(self.lines), len(self.price_eur_per_kwh)), dtype=bool)
+        whole = np.zeros(len(self.price_eur_per_kwh))
+        np.add.at(whole, step, -dual)
+        holds = -dual > HOLDS * whole[step]
+        used[number[holds], step[holds]] = True
+        return replace(self, used=used)
 
     def bus_price(self) -> np.ndarray:
         """Price of the last line's losses where no more lines count. (time, bus) [EUR/kWh]"""
@@ -100,7 +122,7 @@ class LossCurve:
         """With one more line that is not the latest, and lines between."""
         last = self.lines[-1]
         between = [line_between(line, last, share) for share in BETWEEN]
-        return LossCurve((line, *between, *self.lines), self.price_eur_per_kwh)
+        return replace(self, lines=(line, *between, *self.lines))
 
     def with_line(self, line: Losses) -> LossCurve:
         """With one more line; those that lie above what was found there are lowered.
@@ -109,7 +131,8 @@ class LossCurve:
         """
         above = [np.maximum(one.at(line.at_bus_mw) - line.p_mw, 0.0) for one in self.lines]
         lowered = [replace(one, p_mw=one.p_mw - excess) for one, excess in zip(self.lines, above, strict=True)]
-        return LossCurve((*lowered, line), self.price_eur_per_kwh)
+        used = None if self.used is None else np.vstack([self.used, np.ones(len(line.p_mw), dtype=bool)])
+        return replace(self, lines=(*lowered, line), used=used)
 
 
 def line_between(one: Losses, other: Losses, share: float) -> Losses:

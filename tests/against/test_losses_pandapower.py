@@ -94,3 +94,16 @@ def test_where_losing_pays_only_the_last_line_counts() -> None:
     # slope p - offset [kW], at 3 MW: the second line touches there
     assert 1000 * lines.slope[:, 0] * 3 - lines.offset_kw == pytest.approx([1000 * 0.02 * 7, 1000 * 0.02 * 16])
     assert curve.bus_price()[:, 0] == pytest.approx([-0.1 * 0.08, 0])
+
+
+def test_only_lines_that_hold_are_kept_for_a_program() -> None:
+    """Duals -1 on the line that touches, 0 on the other, per step; a new line enters whatever came before."""
+    curve = LossCurve((tangent([0.0, 0.0]), tangent([3.0, 3.0])), np.array([0.1, 0.1]))
+    thin = curve.thinned(np.array([-1.0, 0.0, 0.0, -0.5]))
+    assert thin.for_program().slope[:, 0] == pytest.approx(
+        [tangent([0.0, 0.0]).slope[0, 0], tangent([3.0] * 2).slope[1, 0]]
+    )
+    more = thin.with_line(tangent([1.0, 1.0])).for_program()
+    assert more.step.tolist() == [0, 1, 0, 1]
+    # what was found is still compared with every line
+    assert thin.at(np.array([[1.0, 1.0]])) == pytest.approx(curve.at(np.array([[1.0, 1.0]])))
