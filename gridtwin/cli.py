@@ -1,7 +1,8 @@
 """The command line: one short function per verb, heavy imports inside.
 
 Exit codes: 0 done; 1 limits violated and `--fail-on` given; 2 input invalid;
-3 not converged or infeasible.
+3 not converged or infeasible. `energy run` passes on the exit code of its command,
+`energy check` ends with 1 where a statement is not complete.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+energy_app = typer.Typer(help="Energy of computing: measure a command, say what can be measured, check a statement.",
+                         no_args_is_help=True)  # fmt: skip
+app.add_typer(energy_app, name="energy")
 ScenarioPath = Annotated[Path, typer.Argument(help="A scenario folder or its scenario.toml.")]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
 PACKAGED = Path(__file__).parent / "packaged_scenarios"
@@ -126,6 +130,54 @@ def schema() -> None:
     from gridtwin.scenario import Scenario
 
     typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+@energy_app.command("run", context_settings={"allow_interspersed_args": False})
+def energy_run(
+    command: Annotated[list[str], typer.Argument(help="Program and its arguments, after --.")],
+    job: Annotated[str | None, typer.Option(help="Name in the statement. Default: the program's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the statement as JSON.")] = None,
+    every: Annotated[float | None, typer.Option(min=0.05, help="Keep the energy of periods this long. [s]")] = None,
+    samples: Annotated[Path | None, typer.Option(help="Write the periods as CSV instead of into the JSON.")] = None,
+    board: Annotated[list[int] | None, typer.Option(help="Accelerator board that it uses. Default: all.")] = None,
+) -> None:
+    """Run a command and tell what energy it took, its child processes included."""
+    from gridtwin.ai_energy.run_command import run_command
+
+    if samples is not None and every is None:
+        raise GridtwinError([Finding("--samples needs a length of the periods", do="Add --every 1.", severity="error")])
+    try:
+        statement = run_command(command, job=job, every_seconds=every, boards=board)
+    except OSError as error:
+        _complain(f"{command[0]}: {error.strerror or error}")
+        raise typer.Exit(127 if isinstance(error, FileNotFoundError) else 126) from None
+    from gridtwin.ai_energy.run_statement import run_text, write_run
+
+    write_run(statement, out, samples)
+    typer.echo(run_text(statement), err=True)
+    raise typer.Exit(statement.exit_code)
+
+
+@energy_app.command("probe")
+def energy_probe(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say before a run how well its energy can be known on this machine, and why not better."""
+    from gridtwin.ai_energy.probe import probe_machine, probe_text
+
+    outlook = probe_machine()
+    typer.echo(outlook.model_dump_json(indent=2) if as_json else probe_text(outlook))
+
+
+@energy_app.command("check")
+def energy_check(
+    statement: Annotated[Path, typer.Argument(help="A statement, as JSON.")],
+    rules: Annotated[str, typer.Option(help="Name of a rule set, or the path of an own one.")] = "gpai_form",
+) -> None:
+    """Check a statement against rules for reporting energy; exit with 1 if something is missing."""
+    from gridtwin.ai_energy.rule_check import check_statement_file
+
+    text, complete = check_statement_file(statement, rules)
+    typer.echo(text)
+    raise typer.Exit(0 if complete else 1)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,15 +1,13 @@
-"""Counters of energy and of processor time.
+"""Energy counters of processor packages.
 
 Energy counters of processor packages (RAPL, through the kernel's powercap tree)
 count the whole machine, other programs included. They wrap, they are reset by
 suspend or driver reload, they are mirrored, and on virtual machines they do not
-exist. Whatever cannot be trusted becomes a gap, never a number. Processor time of
-this process and all its descendants is always there.
+exist. Whatever cannot be trusted becomes a gap, never a number.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Self
 
 POWERCAP = Path("/sys/class/powercap")
-PROC = Path("/proc")
 LARGEST_PACKAGE_W = 1000.0
 """No processor package draws more; server packages are limited to 500 W, short peaks to twice that. A counter
 that would mean more was reset. [W]"""
@@ -213,39 +210,3 @@ class EnergyMeter:
     def _sample(self, stop: threading.Event) -> None:
         while not stop.wait(SAMPLING_SECONDS):
             self.advance()
-
-
-def process_tree_cpu_seconds(proc: Path = PROC) -> float:
-    """User and system time of this process, all its threads and its descendants, ended or alive. [s]
-
-    Descendants alive are found in `/proc`; where there is none (not Linux) they
-    count when they have ended.
-    """
-    ended = os.times()
-    return time.process_time() + ended.children_user + ended.children_system + _living_cpu_seconds(proc)
-
-
-def _living_cpu_seconds(proc: Path) -> float:
-    """Time of living descendants and of those they have waited for. [s]"""
-    table = dict(filter(None, map(_read_stat, proc.glob("[0-9]*/stat"))))
-    if not table:
-        return 0.0
-    children: dict[int, list[int]] = {}
-    for pid, (parent, _) in table.items():
-        children.setdefault(parent, []).append(pid)
-    ticks, waiting = 0, list(children.get(os.getpid(), ()))
-    while waiting:
-        pid = waiting.pop()
-        ticks += table[pid][1]
-        waiting += children.get(pid, ())
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _read_stat(file: Path) -> tuple[int, tuple[int, int]] | None:
-    """Process number, its parent's, and its clock ticks; None where it has just ended."""
-    try:
-        # the name in brackets may hold spaces, so count from its end
-        fields = file.read_text().rpartition(")")[2].split()
-        return int(file.parent.name), (int(fields[1]), sum(int(ticks) for ticks in fields[11:15]))
-    except (OSError, ValueError, IndexError):
-        return None

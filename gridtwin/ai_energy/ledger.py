@@ -18,20 +18,16 @@ from contextlib import ContextDecorator, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import pandas as pd
-
-from gridtwin.ai_energy.counters import (
-    POWERCAP,
-    EnergyMeter,
-    Unavailable,
-    find_domains,
-    process_tree_cpu_seconds,
-)
+from gridtwin.ai_energy.counters import POWERCAP, EnergyMeter, Unavailable, find_domains
+from gridtwin.ai_energy.processor_time import process_tree_cpu_seconds
 from gridtwin.ai_energy.quantity import Boundary, Quantity, missing, sum_quantities
 from gridtwin.ai_energy.statement import CarbonKind, EnergyStatement, build_statement
 from gridtwin.errors import DataError, Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEVICE_W_PER_BUSY_CORE = (1.65, 4.0, 8.0)
 """Processor power per busy hardware thread: p2.5, p50, p97.5. Middle: rated power per thread of server
@@ -209,6 +205,8 @@ class EnergyLedger:
         DataFrame
             Columns `step, seconds, cpu_seconds, joules_p2_5, joules_p50, joules_p97_5, kind, method`.
         """
+        import pandas as pd  # here, so that a ledger starts without it
+
         rows = [
             (
                 s.name,
@@ -224,6 +222,11 @@ class EnergyLedger:
         ]
         columns = ["step", "seconds", "cpu_seconds", "joules_p2_5", "joules_p50", "joules_p97_5", "kind", "method"]
         return pd.DataFrame(rows, columns=columns)
+
+    def energy(self) -> Quantity:
+        """Energy of all outermost steps. [J]"""
+        outer = [step.energy for step in self.steps if step.depth == 0]
+        return sum_quantities(outer) if outer else self._nothing()
 
     def statement(
         self, job: str, co2_g_per_kwh: float | None = None, co2_kind: CarbonKind = "assumed"
@@ -242,7 +245,7 @@ class EnergyLedger:
         outer = [step for step in self.steps if step.depth == 0]
         return build_statement(
             job,
-            sum_quantities([step.energy for step in outer]) if outer else self._nothing(),
+            self.energy(),
             seconds=sum(step.seconds for step in outer),
             cpu_seconds=sum(step.cpu_seconds for step in outer),
             co2_g_per_kwh=co2_g_per_kwh,
@@ -278,6 +281,12 @@ class EnergyMeasurement(ContextDecorator):
     ) -> None:
         self._step.__exit__(kind, error, trace)
         self._statement = self._ledger.statement(self._job, *self._co2)
+
+    @property
+    def energy(self) -> Quantity:
+        """Energy of the block, or of the last call of a decorated function. [J]"""
+        assert self.statement  # raises where nothing has been measured
+        return self._ledger.energy()
 
     @property
     def statement(self) -> EnergyStatement:

@@ -17,9 +17,9 @@ from gridtwin.ai_energy.counters import (
     Unavailable,
     energy_between,
     find_domains,
-    process_tree_cpu_seconds,
     read_domains,
 )
+from gridtwin.ai_energy.processor_time import process_tree_cpu_seconds
 
 INTEL_UJ = 262_143_328_850
 AMD_UJ = 65_532_610_987
