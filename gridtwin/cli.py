@@ -180,6 +180,30 @@ def energy_check(
     raise typer.Exit(0 if complete else 1)
 
 
+@energy_app.command("report")
+def energy_report(
+    statement: Annotated[Path, typer.Argument(help="A statement as JSON, or a CSV of CodeCarbon.")],
+    out: Annotated[Path, typer.Option(help="File to write: .html, .md, .json, .yaml or .csv.")] = Path("energy.html"),
+    form: Annotated[
+        str | None,
+        typer.Option(help="html, markdown, json, boamps, spdx, model-card or documentation-form. Default: by ending."),
+    ] = None,
+    rules: Annotated[list[str] | None, typer.Option(help="Rule sets that it is checked against on the page.")] = None,
+) -> None:
+    """Write a statement as a page, as text, or in the form of others."""
+    from gridtwin.report.statement_files import read_any_statement, write_statement
+
+    typer.echo(f"Written: {write_statement(read_any_statement(statement), out, form, rules or ())}")
+
+
+@energy_app.command("schema")
+def energy_schema() -> None:
+    """Print the JSON schema of an energy statement."""
+    from gridtwin.ai_energy.statement_schema import schema_json
+
+    typer.echo(schema_json())
+
+
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

@@ -246,3 +246,13 @@ def test_energy_run_starts_its_command_quickly() -> None:
         waits.append(float(told.stdout) - start)
     # The target is 0.3 s on an idle machine, two starts of Python included; a shared one is given three times as long.
     assert min(waits) < 0.9
+
+
+def test_energy_report_and_schema(tmp_path: Path) -> None:
+    statement = REPO / "examples" / "ai_energy" / "complete_statement.json"
+    told = gridtwin("energy", "report", str(statement), "--out", str(tmp_path / "a.html"), "--rules", "sci")
+    assert told.returncode == 0 and (tmp_path / "a.html").read_text(encoding="utf-8").lstrip().startswith("<!doctype")
+    wrong = gridtwin("energy", "report", str(statement), "--out", str(tmp_path / "a.txt"))
+    assert wrong.returncode == 2 and "unknown form" in wrong.stderr and not (tmp_path / "a.txt").exists()
+    schema = json.loads(gridtwin("energy", "schema").stdout)
+    assert schema["$schema"].endswith("2020-12/schema") and schema["$id"].startswith("urn:gridtwin:")
