@@ -103,6 +103,8 @@ ASSET_KINDS: dict[str, str] = {
     "wind": "wind turbine",
     "generator": "other generator",
     "battery": "battery storage",
+    "data_centre": "data centre",
+    "computing_job": "batch computing job",
 }
 """Kinds of assets and their names in reports."""
 

@@ -13,9 +13,11 @@ import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gridtwin.nomenclature import ASSET_KINDS
+from gridtwin.scenario_data_centre import DataCentre
+from gridtwin.scenario_section import Kind, PositiveKw, Section, Share
 
 
 def _known_zone(name: str) -> str:
@@ -35,17 +37,8 @@ def _one_of(known: list[str], name: str, what: str) -> str:
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
 AssetKind = Annotated[str, AfterValidator(_known_kind)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveKw = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(gt=0, le=300)]
-Kind = Literal["measured", "estimated", "assumed"]
 GrowthKind = Literal["electric_car", "heat_pump", "pv", "battery"]
-
-
-class Section(BaseModel):
-    """Base of all tables: frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Network(Section):
@@ -168,12 +161,13 @@ class FeeWindow(Section):
 class Flexibility(Section):
     """What may be shifted, and what leaving a wish unmet costs."""
 
-    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv", "wind"], ...] = (
+    kinds: tuple[Literal["electric_car", "heat_pump", "battery", "pv", "wind", "computing_job"], ...] = (
         "electric_car",
         "heat_pump",
         "battery",
         "pv",
         "wind",
+        "computing_job",
     )
     """Kinds of assets that take part."""
     existing: tuple[Literal["heat_pump", "pv", "wind", "battery"], ...] = ("heat_pump", "pv", "wind", "battery")
@@ -320,6 +314,8 @@ class Scenario(Section):
     prices: SeriesFile | None = None
     """Day-ahead prices, taken as known when the forecast is issued."""
     growth: tuple[Growth, ...] = ()
+    data_centre: tuple[DataCentre, ...] = ()
+    """Sites that compute, any number."""
     observe: Observation | None = None
     forecast: Forecast = Forecast()
     flexibility: Flexibility = Flexibility()

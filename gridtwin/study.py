@@ -22,11 +22,18 @@ from gridtwin.data.profiles import quality_shares
 from gridtwin.data.quality import check_profiles_plausible
 from gridtwin.errors import Finding
 from gridtwin.forecast.day_ahead import check_forecast, forecast
+from gridtwin.forecast.declared import declare_power
 from gridtwin.forecast.scores import score_forecast
 from gridtwin.grid.inputs import StudyInputs, read_inputs
 from gridtwin.operate.balancing import run_balancing
 from gridtwin.operate.congestion import check_congestion_data, find_congestions
 from gridtwin.operate.connection import check_connections
+from gridtwin.operate.data_centre_impact import (
+    check_data_centre_impact,
+    find_data_centre_impact,
+    list_job_results,
+    with_missed_jobs,
+)
 from gridtwin.operate.dispatch import apply_schedule
 from gridtwin.operate.observe import observe_feeder_head
 from gridtwin.operate.power_flow import run_power_flow
@@ -82,10 +89,12 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
     with stage("forecast"):
         predicted = forecast(profiles, studied.local_days, scenario.forecast, issue=scenario.time.issue,
                              seed=scenario.seed, installed_mw=twin.assets["p_rated_mw"])  # fmt: skip
+        predicted = declare_power(predicted, profiles, "computing_job")
     with stage("power flow"):
         flows = {"forecast": run_power_flow(twin, predicted), "realised": run_power_flow(twin, realised)}
     with stage("flexibility"):
-        plan = optimize_flexibility(twin, predicted, inputs.prices, inputs.declared, scenario.flexibility)
+        plan = optimize_flexibility(twin, predicted, inputs.prices, inputs.declared, scenario.flexibility,
+                                     jobs=inputs.jobs)  # fmt: skip
         scheduled = apply_schedule(twin, predicted, plan.schedule)
         flows["forecast_scheduled"] = run_power_flow(twin, scheduled)
     with stage("balancing"):
@@ -97,12 +106,13 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
                   "realised_scheduled": balanced.actual}  # fmt: skip
         congestions = {case: find_congestions(twin, flow, powers[case]) for case, flow in flows.items()}
         connections = check_connections(twin, profiles, scenario.connection)
+        impact = find_data_centre_impact(twin, scenario.data_centre, balanced.actual, scheduled)
         needs = find_flexibility_needs(twin, flows["forecast"], predicted, confidence=scenario.flexibility.confidence,
                                        price_ceiling=price_without_flexibility(scenario.flexibility))  # fmt: skip
 
     unsolved = [finding for case, flow in flows.items() for finding in check_congestion_data(twin, flow, powers[case])]
     findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings,
-                *dict.fromkeys(unsolved))  # fmt: skip
+                *check_data_centre_impact(scenario.data_centre, impact), *dict.fromkeys(unsolved))  # fmt: skip
     return StudyResults(
         name=source.name,
         scenario=scenario.model_dump(mode="json"),
@@ -128,8 +138,10 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         prices=inputs.prices,
         weather=inputs.weather,
         connections=connections,
+        data_centres=impact,
+        data_centre_jobs=list_job_results(inputs.jobs, plan.schedule, plan.unmet, plan.settlement),
         observation=observed.table,
-        unmet_realised=balanced.unmet,
+        unmet_realised=with_missed_jobs(balanced.unmet, plan.unmet),
         findings=findings,
         data_quality=quality_shares(profiles),
         ledger=ledger.table(),
@@ -185,6 +197,7 @@ def read_study_inputs(source: ScenarioFile) -> StudyInputs:
         prices=scenario.prices,
         observe=scenario.observe,
         growth=scenario.growth,
+        data_centre=scenario.data_centre,
         connection=scenario.connection,
         forecast=scenario.forecast,
         seed=scenario.seed,

@@ -104,10 +104,11 @@ def feeder_head(folder: Path, *, seed: int) -> pd.Series:
 
 def main() -> None:
     """Write every file."""
-    suburb, village = HERE / "suburb_day_ahead", HERE / "village_pv"
+    suburb, village, campus = HERE / "suburb_day_ahead", HERE / "village_pv", HERE / "data_centre"
     temperature_year(pd.Timestamp("2016-12-08 12:00"), seed=SEED).to_csv(suburb / "temperature.csv")
     day_ahead_prices("2016-12-01", 16, sun=12.0, level=95.0, seed=SEED).to_csv(suburb / "prices.csv")
     day_ahead_prices("2016-05-13", 16, sun=88.0, level=70.0, seed=SEED + 1).to_csv(village / "prices.csv")
+    day_ahead_prices("2016-11-02", 16, sun=10.0, level=90.0, seed=SEED + 3).to_csv(campus / "prices.csv")
     feeder_head(suburb, seed=SEED + 2).to_csv(suburb / "feeder_head.csv")
 
 

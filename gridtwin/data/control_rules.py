@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, model_validator
 
 from gridtwin.errors import DataError, Finding, ScenarioError
-from gridtwin.scenario import Section
+from gridtwin.scenario_section import Section
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

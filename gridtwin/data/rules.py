@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from gridtwin.errors import DataError, Finding, ScenarioError
-from gridtwin.scenario import Section
+from gridtwin.scenario_section import Section
 
 Positive = Annotated[float, Field(gt=0)]
 RULE_FOLDER = "rule_sets"

@@ -30,6 +30,7 @@ STATUS = {
     "naive": "seasonal naive, the history is too short for the model",
     "constant": "one value throughout the history, passed on",
     "idle": "zero throughout the history, or a battery; passed on as zero",
+    "declared": "as its owner declares it",
 }
 """How the forecast of an asset came about."""
 

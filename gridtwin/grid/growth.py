@@ -121,7 +121,7 @@ def _free_names(net: pandapower.pandapowerNet, kind: str) -> Iterator[str]:
 def _add_devices(net: pandapower.pandapowerNet, part: Growth, buses: np.ndarray, names: list[str]) -> None:
     """Append rows by pandapower's own functions, with the facts that the twin collects."""
     element = ELEMENT_OF_KIND[part.kind]
-    _complete_facts(net[element], NETWORK_KIND[element])
+    complete_facts(net[element], NETWORK_KIND[element])
     p_mw = part.kw / 1000
     columns = {"name": names, "sn_mva": p_mw, **_facts_of(part), "flexible": _spread(part.flexible_share, part.count)}
     if element == "load":
@@ -132,7 +132,7 @@ def _add_devices(net: pandapower.pandapowerNet, part: Growth, buses: np.ndarray,
         pandapower.create_storages(net, buses, 0.0, part.kwh / 1000, **columns)
 
 
-def _complete_facts(table: pd.DataFrame, network_kind: str) -> None:
+def complete_facts(table: pd.DataFrame, network_kind: str) -> None:
     """Give older rows what readers assume, so that no flag is left open: a NaN among flags would turn True."""
     for column, value in {"kind": network_kind, "origin": "network"}.items():
         if column not in table:

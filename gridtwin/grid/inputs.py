@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gridtwin.data.growth_profiles import GrowthProfiles, build_growth_profiles
+from gridtwin.data.data_centre import list_jobs
+from gridtwin.data.data_centre_profiles import build_data_centre_profiles, check_data_centres
+from gridtwin.data.growth_profiles import build_growth_profiles
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
 from gridtwin.data.rules import RuleSet, read_rules
 from gridtwin.data.series_file import (
@@ -29,6 +31,7 @@ from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
 from gridtwin.forecast.history import history_length
 from gridtwin.forecast.model import check_model
 from gridtwin.grid.connection_buses import check_connection_buses
+from gridtwin.grid.data_centres import place_data_centres
 from gridtwin.grid.growth import place_growth
 from gridtwin.grid.network_files import NetworkSource, read_network_and_profiles
 from gridtwin.grid.simbench import read_simbench
@@ -44,6 +47,7 @@ from gridtwin.scenario import (
     ProfileSource,
     SeriesFile,
 )
+from gridtwin.scenario_data_centre import DataCentre
 from gridtwin.time_axis import QUARTER_HOUR, TimeAxis, utc_of_local
 
 Place = Callable[..., str]
@@ -64,6 +68,8 @@ class StudyInputs:
         Power of every asset over the whole data period.
     declared, realised : DataFrame
         Charging sessions as announced at issue time, and as they came.
+    jobs : DataFrame
+        Batch jobs of data centres, see `data_centre.JOB_COLUMNS`.
     weather, prices : Dataset or None
         On the axis of the profiles and of the studied days.
     feeder_head : Dataset or None
@@ -78,6 +84,7 @@ class StudyInputs:
     profiles: Profiles
     declared: pd.DataFrame
     realised: pd.DataFrame
+    jobs: pd.DataFrame
     weather: xr.Dataset | None
     prices: xr.Dataset | None
     feeder_head: xr.Dataset | None
@@ -94,6 +101,7 @@ def read_inputs(
     prices: SeriesFile | None,
     observe: Observation | None,
     growth: Sequence[Growth],
+    data_centre: Sequence[DataCentre] = (),
     connection: Sequence[Connection],
     forecast: Forecast,
     issue: dt.time,
@@ -101,7 +109,7 @@ def read_inputs(
     folder: Path,
     place: Place,
 ) -> StudyInputs:
-    """Read the network with its profiles, add the growth, and lay everything on one time axis.
+    """Read the network with its profiles, add growth and data centres, and lay everything on one time axis.
 
     What a later stage would refuse is found here too, before anything is computed.
 
@@ -121,7 +129,9 @@ def read_inputs(
     if given:
         reading("time.first_day", lambda: check_horizon(axis, studied, forecast))
     reading("forecast.model", lambda: check_model(forecast.model))
-    twin = read_twin(reading, network, source, rules, growth=growth, seed=seed) if source else None
+    twin = None
+    if source:
+        twin = read_twin(reading, network, source, rules, growth=growth, data_centre=data_centre, seed=seed)
     own = None
     if twin and given:
         reading("connection", lambda: check_connection_buses(twin, connection))
@@ -131,16 +141,20 @@ def read_inputs(
     assert source and twin and own
 
     grown = build_growth_profiles(twin.assets[twin.assets["origin"] == "growth"], axis, temperature, seed=seed)
+    computing = twin.assets[twin.assets["origin"] == "data_centre"]
+    computed = build_data_centre_profiles(data_centre, computing, axis, seed=seed)
+    cut = check_data_centres(data_centre, axis, seed=seed)
     return StudyInputs(
         twin=twin,
-        profiles=_in_order_of(twin, own.profiles, grown),
+        profiles=_in_order_of(twin, own.profiles, grown.profiles, computed),
         declared=grown.declared,
         realised=grown.realised,
+        jobs=list_jobs(data_centre, studied.zone),
         weather=temperature,
         prices=day_ahead,
         feeder_head=_before_issue(head, studied, issue) if head is not None else None,
         unmetered=observe.unmetered if observe else (),
-        findings=(*source.findings, *twin.findings, *own.findings, *_noticed(temperature, day_ahead, head)),
+        findings=(*source.findings, *twin.findings, *own.findings, *cut, *_noticed(temperature, day_ahead, head)),
     )
 
 
@@ -190,15 +204,18 @@ def read_twin(
     rules: RuleSet | None,
     *,
     growth: Sequence[Growth],
+    data_centre: Sequence[DataCentre],
     seed: int,
 ) -> GridTwin | None:
-    """The twin with its growth.
+    """The twin with its growth and data centres.
 
-    Where growth or rules are at fault, that of today's network without rules: what
+    Where these or rules are at fault, that of today's network without rules: what
     names its buses and assets can then be checked in the same go.
     """
     grown = reading("growth", lambda: place_growth(source.net, growth, seed=seed))
-    net, limit = source.net if grown is None else grown, network.max_loading_percent
+    grown = source.net if grown is None else grown
+    sited = reading("data_centre", lambda: place_data_centres(grown, data_centre))
+    net, limit = grown if sited is None else sited, network.max_loading_percent
     return reading("network", lambda: build_twin(net, rules=rules or NO_RULES, max_loading_percent=limit))
 
 
@@ -370,9 +387,9 @@ def _noticed(*series: xr.Dataset | None) -> list[Finding]:
     return [finding for one in series if one is not None for finding in one.attrs.get("findings", ())]
 
 
-def _in_order_of(twin: GridTwin, own: Profiles, grown: GrowthProfiles) -> Profiles:
+def _in_order_of(twin: GridTwin, own: Profiles, *added: Profiles) -> Profiles:
     """All profiles side by side in the order of the twin's assets."""
-    parts = [own, grown.profiles] if grown.profiles.sizes["asset"] else [own]
+    parts = [own, *(part for part in added if part.sizes["asset"])]
     return join_profiles(parts).sel(asset=twin.assets.index.to_numpy(dtype=str))
 
 

@@ -39,8 +39,9 @@ from gridtwin.time_axis import TimeAxis
 if TYPE_CHECKING:
     from gridtwin.grid.twin import GridTwin
 
-FLEXIBLE_KINDS = ("electric_car", "heat_pump", "pv", "battery")
-CAUSES = ("inflexible", "pv", "electric_car", "heat_pump", "battery")
+FEED_IN = ("pv", "wind")
+FLEXIBLE_KINDS = ("electric_car", "heat_pump", *FEED_IN, "battery", "computing_job")
+CAUSES = ("inflexible", *FEED_IN, "electric_car", "heat_pump", "battery")
 """Where a deviation comes from."""
 CALCULATED_QUALITY = 2
 """Quality code of flexible assets: calculated, not metered; see `nomenclature.QUALITY`."""
@@ -462,10 +463,10 @@ def _shift_heat_pumps(area: _Area, flexibility: Flexibility) -> _HeatPumps:
     return _HeatPumps(p_step[:, 0], p_mean[..., 0], kelvin[..., 0])
 
 
-def _real_pv(area: _Area) -> np.ndarray:
-    """Feed-in with the schedule's cap. (time, pv) [MW]"""
-    at = area.at("pv")
-    kinds, rated = area.role[at].astype(str), area.fact("pv", "p_rated_mw")
+def _real_feed_in(area: _Area, kind: str) -> np.ndarray:
+    """Feed-in of one kind with the schedule's cap. (time, asset) [MW]"""
+    at = area.at(kind)
+    kinds, rated = area.role[at].astype(str), area.fact(kind, "p_rated_mw")
     real = area.real[np.newaxis, :, at]
     capped = dispatch_power(real, area.planned[:, at], area.base[:, at], kinds=kinds, p_rated_mw=rated)
     return np.asarray(capped[0])
@@ -477,7 +478,7 @@ def _deviation_by_cause(area: _Area, cars: _Cars, pumps: _HeatPumps) -> dict[str
     fixed = area.at("")
     return {
         "inflexible": area.fine((area.real - area.expected)[:, fixed].sum(axis=1)),
-        "pv": area.fine(_real_pv(area).sum(axis=1)) - planned["pv"],
+        **{kind: area.fine(_real_feed_in(area, kind).sum(axis=1)) - planned[kind] for kind in FEED_IN},
         "electric_car": cars.p_step_mw - planned["electric_car"],
         "heat_pump": pumps.p_step_mw - planned["heat_pump"],
     }
@@ -498,9 +499,11 @@ def _balance(area: _Area, p_deviation_mw: np.ndarray, settings: Balancing, flexi
 def _actual_power(area: _Area, cars: _Cars, pumps: _HeatPumps, balanced: BalancingArrays) -> np.ndarray:
     """Interval means of every asset. (time, asset) [MW]"""
     actual = area.real.copy()
-    actual[:, area.at("pv")] = _real_pv(area)
+    for kind in FEED_IN:
+        actual[:, area.at(kind)] = _real_feed_in(area, kind)
     actual[:, area.at("electric_car")] = cars.p_mw
     actual[:, area.at("heat_pump")] = pumps.p_mw
+    actual[:, area.at("computing_job")] = area.planned[:, area.at("computing_job")]  # machines do as they are told
     actual[:, area.at("battery")] = energy_of(balanced.p_battery_mw[..., 0], area.axis) / area.axis.hours_per_step
     return actual
 

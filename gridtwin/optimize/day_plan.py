@@ -9,6 +9,7 @@ import numpy as np
 
 from gridtwin.optimize.block_program import port_values
 from gridtwin.optimize.devices.battery import Battery
+from gridtwin.optimize.devices.computing_job import ComputingJob
 from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import ChargingSession
 from gridtwin.optimize.devices.feed_in import FeedIn
@@ -50,7 +51,7 @@ class DayPlan:
     over_kw : ndarray, (row,)
         Planned breach of each network row. [kW]
     shortfalls : mapping of device to kWh
-        Energy that sessions miss, by position of the device.
+        Energy that sessions and jobs miss, by position of the device.
     outside_kelvin : mapping of device to ndarray, (time,)
         Distance from the comfort band. [K]
     debt_kelvin : mapping of device to K
@@ -96,9 +97,9 @@ def read_plan(
         device_kw=device_kw,
         device_kwh=device_kwh,
         asset_of=asset_of,
-        carried=_carry(devices, device_kwh),
+        carried=_carry(devices, device_kw, device_kwh, _noticeable(_of_devices(program, x, ("restarts",)))),
         over_kw=np.concatenate([*breach, np.zeros(0)]),
-        shortfalls=_noticeable(_of_devices(program, x, ("unserved_kwh",))),
+        shortfalls=_noticeable(_of_devices(program, x, ("unserved_kwh",)) | _of_devices(program, x, ("missing_kwh",))),
         outside_kelvin={k: np.where(v > NOTICEABLE, v, 0.0) for k, v in outside.items() if v.max() > NOTICEABLE},
         debt_kelvin=_noticeable(_of_devices(program, x, ("debt_kelvin",))),
     )
@@ -113,7 +114,8 @@ def read_devices(program: FlexibilityProgram, x: Sequence[np.ndarray]) -> tuple[
         low, high = (np.column_stack([getattr(devices[d], side) for d in members]) for side in ("p_min_kw", "p_max_kw"))
         inside = np.clip(shown, low, high)
         p_kw[:, members] = np.where(np.abs(inside) < NOTICEABLE_KW / 10, 0.0, inside)
-        e_kwh[:, members] = _stored(fleet, x[k], steps)
+        done_before = np.array([getattr(devices[d], "e_done_kwh", 0.0) for d in members])
+        e_kwh[:, members] = _stored(fleet, x[k], steps) + done_before
     return p_kw, e_kwh
 
 
@@ -121,6 +123,8 @@ def _stored(fleet: StampedFleet, x: np.ndarray, steps: int) -> np.ndarray:
     kind = fleet.fleet.template.kind
     if kind in STORED:
         return fleet.column(STORED[kind], x)
+    if kind == "computing_job":
+        return np.asarray(fleet.fleet.values["e_job_kwh"] - fleet.column("left_kwh", x))
     if kind in ("heat_pump", "two_capacity_heat_pump"):
         kelvin = fleet.column("free_kelvin", x) + fleet.column("warm_kelvin", x) - fleet.column("cold_kelvin", x)
         return np.asarray(fleet.fleet.values["c_kwh_per_k"] * kelvin)
@@ -150,9 +154,11 @@ def _of_devices(program: FlexibilityProgram, x: Sequence[np.ndarray], names: tup
     return found
 
 
-def _carry(devices: Sequence[Device], e_kwh: np.ndarray) -> CarriedState:
-    charged, kelvin, stored = {}, {}, {}
-    for device, energy in zip(devices, e_kwh[-1].tolist(), strict=True):
+def _carry(
+    devices: Sequence[Device], p_kw: np.ndarray, e_kwh: np.ndarray, restarts: Mapping[int, float]
+) -> CarriedState:
+    charged, kelvin, stored, done, running = {}, {}, {}, {}, set()
+    for position, (device, energy) in enumerate(zip(devices, e_kwh[-1].tolist(), strict=True)):
         if isinstance(device, ChargingSession) and not device.leaves:
             charged[device.name, device.arrival] = energy
         elif isinstance(device, (HeatPump, TwoCapacityHeatPump)):
@@ -160,7 +166,12 @@ def _carry(devices: Sequence[Device], e_kwh: np.ndarray) -> CarriedState:
         elif isinstance(device, Battery):
             low, high = (np.broadcast_to(edge, len(e_kwh))[-1] for edge in (device.e_min_kwh, device.e_max_kwh))
             stored[device.name] = float(np.clip(energy, low, high))
-    return CarriedState(charged, kelvin, stored)
+        elif isinstance(device, ComputingJob):
+            pauses_kwh = device.e_checkpoint_kwh * restarts.get(position, 0.0)
+            done[device.name] = max(device.e_done_kwh, energy - pauses_kwh)
+            if p_kw[-1, position] > NOTICEABLE_KW:
+                running.add(device.name)
+    return CarriedState(charged, kelvin, stored, done, frozenset(running))
 
 
 def _noticeable(values: Mapping[int, np.ndarray]) -> dict[int, float]:

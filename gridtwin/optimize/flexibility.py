@@ -83,6 +83,7 @@ def optimize_flexibility(
     sessions: pd.DataFrame,
     settings: Flexibility,
     *,
+    jobs: pd.DataFrame | None = None,
     run_flow: RunFlow = run_power_flow,
     own_rows: OwnRows | None = None,
 ) -> FlexibilityResult:
@@ -103,6 +104,8 @@ def optimize_flexibility(
         Declared charging sessions: `asset, arrival, departure, e_mwh`.
     settings : Flexibility
         Who takes part, and what leaving a wish unmet costs.
+    jobs : DataFrame, optional
+        Batch jobs of data centres, see `data_centre.JOB_COLUMNS`.
     run_flow : callable
         Power flow of a twin and profiles.
     own_rows : callable, optional
@@ -114,7 +117,7 @@ def optimize_flexibility(
         If prices do not cover the forecast, or a forecast was issued after its day began.
     """
     study, findings = _prepare(twin, forecast, prices, sessions, settings, run_flow)
-    study = replace(study, own_rows=own_rows)
+    study = replace(study, own_rows=own_rows, jobs=jobs)
     days = list(_plan_days(study))
     certificate = _join_certificates(study, days)
     schedule = _join_plans(study, days).assign_attrs(certificate=certificate.as_dict())
@@ -142,7 +145,7 @@ def _join_tables(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _plan_days(study: Study) -> Iterator[PlannedDay]:
     """One day after the other, each beginning where the plan before it ends."""
-    carried = charged_uncontrolled(study.sessions, study.chosen, study.axis.start)
+    carried = charged_uncontrolled(study.sessions, study.chosen, study.axis.start, study.jobs)
     for where in study.axis.day_slices:
         day = open_day(study, where, carried)
         last_day = where.stop == study.axis.length

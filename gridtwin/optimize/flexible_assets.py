@@ -14,6 +14,7 @@ import pandas as pd
 
 from gridtwin.data.charging_sessions import SESSION_COLUMNS, uncontrolled_charging
 from gridtwin.grid.twin import GridTwin
+from gridtwin.optimize.day_jobs import build_day_job, done_unscheduled
 from gridtwin.optimize.devices.battery import Battery
 from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import BidirectionalSession, ChargingSession, plugged_share
@@ -38,6 +39,10 @@ class CarriedState:
         Deviation of the room temperature. [K]
     stored_kwh : mapping asset -> float
         Stored energy. [kWh]
+    done_kwh : mapping asset -> float
+        Work that a batch job has done. [kWh]
+    running : frozenset of str
+        Batch jobs that run as the day begins.
     curtailed : EnergyGiven, (asset,), optional
         What was curtailed on the days before, for a sharing rule.
     """
@@ -45,6 +50,8 @@ class CarriedState:
     charged_kwh: Mapping[tuple[str, pd.Timestamp], float] = field(default_factory=dict)
     kelvin: Mapping[str, float] = field(default_factory=dict)
     stored_kwh: Mapping[str, float] = field(default_factory=dict)
+    done_kwh: Mapping[str, float] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
     curtailed: EnergyGiven | None = None
 
 
@@ -84,12 +91,12 @@ def expected_base(chosen: pd.DataFrame, axis: TimeAxis, p_mean_mw: np.ndarray, s
 
     Notes
     -----
-    A heat pump, PV system or wind turbine follows the mean forecast, a battery is idle, a car
+    A heat pump, PV system, wind turbine or batch job follows the mean forecast, a battery is idle, a car
     charges at rated power from arrival on.
     """
     kinds, rated = chosen["kind"].to_numpy(dtype=str), chosen["p_rated_mw"].to_numpy(dtype=float)
     base = np.select(
-        [kinds == "heat_pump", np.isin(kinds, ("pv", "wind"))],
+        [np.isin(kinds, ("heat_pump", "computing_job")), np.isin(kinds, ("pv", "wind"))],
         [np.clip(p_mean_mw, 0.0, rated), np.minimum(p_mean_mw, 0.0)],
         0.0,
     )
@@ -103,15 +110,19 @@ def sessions_of(sessions: pd.DataFrame, names: pd.Index) -> pd.DataFrame:
     return sessions[sessions["asset"].isin(names)]
 
 
-def charged_uncontrolled(sessions: pd.DataFrame, chosen: pd.DataFrame, start: pd.Timestamp) -> CarriedState:
-    """State before the first day: cars already plugged in have charged at rated power since arrival."""
+def charged_uncontrolled(
+    sessions: pd.DataFrame, chosen: pd.DataFrame, start: pd.Timestamp, jobs: pd.DataFrame | None = None
+) -> CarriedState:
+    """State before the first day: cars have charged at rated power since arrival, jobs run since they might."""
     here = sessions_of(sessions, chosen.index)
     open_now = here[(here["arrival"] < start) & (here["departure"] > start)]
     charged: dict[tuple[str, pd.Timestamp], float] = {}
     for asset, arrival, _, e_mwh in _rows(open_now):
         hours = float((start - arrival) / pd.Timedelta(hours=1))
         charged[asset, arrival] = KW_PER_MW * min(e_mwh, float(chosen["p_rated_mw"][asset]) * hours)
-    return CarriedState(charged_kwh=charged)
+    done = done_unscheduled(jobs, start) if jobs is not None else {}
+    running = frozenset(name for name, (_, runs) in done.items() if runs)
+    return CarriedState(charged_kwh=charged, done_kwh={name: kwh for name, (kwh, _) in done.items()}, running=running)
 
 
 def _rows(sessions: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp, pd.Timestamp, float]]:
@@ -127,6 +138,7 @@ def build_day_devices(
     sessions: pd.DataFrame,
     carried: CarriedState,
     settings: Flexibility,
+    jobs: pd.DataFrame | None = None,
 ) -> tuple[Device, ...]:
     """Every flexible device as it stands on one day, in the order of `chosen`.
 
@@ -144,13 +156,16 @@ def build_day_devices(
         Planned end of the day before.
     settings : Flexibility
         Prices of wishes, the battery's start and efficiency.
+    jobs : DataFrame, optional
+        Batch jobs, see `data_centre.JOB_COLUMNS`.
     """
     today = sessions[(sessions["arrival"] < axis.end) & (sessions["departure"] > axis.start)]
     by_car = {str(name): part for name, part in sessions_of(today, chosen.index).groupby("asset")}
-    build = {"electric_car": _build_sessions, "heat_pump": _build_heat_pump, "battery": _build_battery}
+    build = {"electric_car": _build_sessions, "heat_pump": _build_heat_pump, "battery": _build_battery,
+             "computing_job": _build_job}  # fmt: skip
     devices: list[Device] = []
     for (name, facts), base in zip(chosen.iterrows(), KW_PER_MW * p_base_mw.T, strict=True):
-        day = _Day(axis, str(name), facts, base, by_car.get(str(name)), carried, settings)
+        day = _Day(axis, str(name), facts, base, by_car.get(str(name)), carried, settings, jobs)
         devices += build.get(str(facts["kind"]), _build_feed_in)(day)
     return tuple(devices)
 
@@ -166,6 +181,7 @@ class _Day:
     sessions: pd.DataFrame | None
     carried: CarriedState
     settings: Flexibility
+    jobs: pd.DataFrame | None
 
     @property
     def p_rated_kw(self) -> float:
@@ -265,6 +281,16 @@ def _build_battery(day: _Day) -> list[Device]:
         wear_eur_per_kwh=settings.wear_price_eur_per_kwh,
     )
     return [battery]
+
+
+def _build_job(day: _Day) -> list[Device]:
+    assert day.jobs is not None  # assets of this kind come from declared jobs alone
+    carried, name = day.carried, day.name
+    job = build_day_job(
+        day.jobs.loc[[name]].iloc[0], day.axis, day.p_base_kw, e_done_kwh=carried.done_kwh.get(name, 0.0),
+        running=name in carried.running,
+    )  # fmt: skip
+    return [] if job is None else [job]
 
 
 def _build_feed_in(day: _Day) -> list[Device]:

@@ -105,7 +105,7 @@ def leave_unscheduled(day: Day, carried: CarriedState, *, failure: str = "") -> 
     study = day.study
     _, flow = day.run_paths(day.p_base_kw)
     check = check_limits(study.twin, flow, study.settings.confidence)
-    charged = charged_uncontrolled(study.sessions, study.chosen, day.axis.end)
+    charged = charged_uncontrolled(study.sessions, study.chosen, day.axis.end, study.jobs)
     after = replace(charged, stored_kwh=carried.stored_kwh, curtailed=carried.curtailed)
     nothing = np.full(day.p_base_kw.shape, np.nan)
     plan = DayPlan(day.p_base_kw, nothing, nothing, nothing, day.asset_of, after, np.zeros(0), {}, {}, {})

@@ -36,6 +36,7 @@ class Study:
     sessions: pd.DataFrame
     settings: Flexibility
     run_flow: RunFlow
+    jobs: pd.DataFrame | None = None
     own_rows: OwnRows | None = None
 
     @property
@@ -101,10 +102,10 @@ class Day:
     def unscheduled_devices(self) -> tuple[Device, ...]:
         """Every device as it would stand had nothing been scheduled on the days before."""
         study = self.study
-        carried = charged_uncontrolled(study.sessions, study.chosen, self.axis.start)
+        carried = charged_uncontrolled(study.sessions, study.chosen, self.axis.start, study.jobs)
         return build_day_devices(
             study.chosen, self.axis, study.p_base_mw[self.where],
-            sessions=study.sessions, carried=carried, settings=study.settings,
+            sessions=study.sessions, carried=carried, settings=study.settings, jobs=study.jobs,
         )  # fmt: skip
 
     @property
@@ -123,6 +124,7 @@ def open_day(study: Study, where: slice, carried: CarriedState) -> Day:
     """One day of a study from its steps and the state it begins with."""
     axis = replace(study.axis, start=study.axis.times[where.start], length=where.stop - where.start)
     devices = build_day_devices(
-        study.chosen, axis, study.p_base_mw[where], sessions=study.sessions, carried=carried, settings=study.settings
-    )
+        study.chosen, axis, study.p_base_mw[where],
+        sessions=study.sessions, carried=carried, settings=study.settings, jobs=study.jobs,
+    )  # fmt: skip
     return Day(study, where, axis, devices)

@@ -11,6 +11,7 @@ import pandas as pd
 from gridtwin.grid.twin import GridTwin
 from gridtwin.optimize.certificate import LimitCheck
 from gridtwin.optimize.day_plan import DayPlan
+from gridtwin.optimize.devices.computing_job import ComputingJob
 from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import ChargingSession
 from gridtwin.optimize.devices.heat_pump import HeatPump, TwoCapacityHeatPump
@@ -24,13 +25,17 @@ UNMET_COLUMNS = ["asset", "kind", "what", "start", "end", "amount", "unit", "cos
 
 
 def list_unserved(devices: Sequence[Device], plan: DayPlan, day: TimeAxis, *, last_day: bool) -> list[dict[str, Any]]:
-    """Energy that cars go without; a car that stays overnight can still get it, except on the last day."""
+    """Energy that cars and jobs go without; who stays overnight can still get it, except on the last day."""
     rows = []
     for position, kwh in plan.shortfalls.items():
         session = devices[position]
         if isinstance(session, ChargingSession) and (session.leaves or last_day):
             cost, stay = kwh * session.unserved_eur_per_kwh, _stay(session, day)
             rows.append(_unmet(session.name, "electric_car", "energy not delivered", stay, kwh, "kWh", cost))
+        elif isinstance(session, ComputingJob) and (session.leaves or last_day):
+            window = (session.earliest or day.start, min(session.deadline or day.end, day.end))
+            cost = kwh * session.delay_eur_per_kwh
+            rows.append(_unmet(session.name, "computing_job", "computing", window, kwh, "kWh", cost))
     return rows
 
 

@@ -34,6 +34,7 @@ REASON_WORDS = {
 ENERGY_WORDS = {
     "battery": "Stored",
     "electric_car": "Charged since arrival",
+    "computing_job": "Used so far",
     "heat_pump": "Heat in the building, more than the thermostat alone would hold",
 }
 """Kind of asset -> what its stored energy is."""

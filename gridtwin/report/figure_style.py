@@ -30,6 +30,8 @@ KIND_COLOURS = {
     "wind": "#56b4e9",
     "generator": "#009e73",
     "battery": "#cc79a7",
+    "data_centre": "#4b4b8f",
+    "computing_job": "#9d7fd1",
 }
 GENERATING = frozenset({"pv", "wind", "generator"})
 """Kinds whose power is shown as generation, positive, under that label."""

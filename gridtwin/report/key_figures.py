@@ -36,6 +36,7 @@ def build_key_figures(results: StudyResults) -> pd.DataFrame:
         *_unmet_figures(results.unmet),
         *_certificate_figures(results.certificate),
         *_number_rows("balancing: ", results.balancing_totals, money=_money_kind(results)),
+        *_data_centre_figures(results),
         *_energy_figures(results),
     ]
     return pd.DataFrame([asdict(row) for row in rows], columns=list(KeyFigure.__dataclass_fields__))
@@ -164,6 +165,28 @@ def _unmet_figures(unmet: pd.DataFrame) -> Iterator[KeyFigure]:
     for (what, unit), rows in unmet.groupby(["what", "unit"], sort=True):
         yield KeyFigure(f"unmet: {what}", "forecast_scheduled", float(rows["amount"].sum()), str(unit), "calculated")
     yield KeyFigure("price of unmet wishes", "forecast_scheduled", float(unmet["cost_eur"].sum()), "EUR", "assumed")
+
+
+DATA_CENTRE_FIGURES = {
+    "e_connection_mwh": ("energy at the connection", "MWh"),
+    "p_peak_kw": ("peak", "kW"),
+    "losses_booked_mwh": ("losses booked", "MWh"),
+    "room_kw": ("room at its bus", "kW"),
+    "voltage_step_percent": ("voltage step at an abort", "%"),
+}
+"""Column of the table of data centres -> name and unit of its key figure."""
+
+
+def _data_centre_figures(results: StudyResults) -> Iterator[KeyFigure]:
+    """What each site does to the network, and how many of its jobs are missed."""
+    jobs = results.data_centre_jobs
+    for row in results.data_centres.to_dict("records"):
+        for column, (words, unit) in DATA_CENTRE_FIGURES.items():
+            kind = "estimated" if column == "room_kw" else "calculated"
+            yield KeyFigure(f"{row['site']}: {words}", "realised_scheduled", float(row[column]), unit, kind)
+        if len(jobs):
+            missed = int(((jobs["site"] == row["site"]) & (jobs["state"] == "missed")).sum())
+            yield KeyFigure(f"{row['site']}: jobs missed", "forecast_scheduled", missed, "-", "calculated")
 
 
 def _certificate_figures(certificate: Mapping[str, Any]) -> Iterator[KeyFigure]:

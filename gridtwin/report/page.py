@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gridtwin.report import figures
+from gridtwin.report.data_centre_section import data_centre_section
 from gridtwin.report.figure_style import AFTER, CONFIG, GRID, INK, LIMIT, MUTED, template
 from gridtwin.report.flexibility_section import schedule_section, unmet_section
 from gridtwin.report.html_table import Column, auto_table, html_table, in_kw, number, significant
 from gridtwin.report.key_figures import KeyFigure, read_key_figures
-from gridtwin.report.markup import PageFigures, about_line, card, escape, facts, judged_lines, script_json
+from gridtwin.report.markup import PageFigures, about_line, card, escape, facts, judged_lines, script_json, titled_note
 from gridtwin.report.network_map import map_views
 from gridtwin.report.results import CASES, agreed_confidence, ordered_cases
 from gridtwin.report.verdict import (
@@ -362,7 +363,23 @@ def _energy_section(run: RunFolder, drawn: PageFigures) -> str:
     if not energy:
         return ""
     table = auto_table(ledger) if len(ledger) else ""
-    return card(facts(energy)) + card(table)
+    return card(facts(energy)) + card(table) + card(_worth(run))
+
+
+def _worth(run: RunFolder) -> str:
+    """What the computing was worth; nothing of it is set off against what it took."""
+    table = run.table("energy_value")
+    if table.empty:
+        return ""
+    note = "Two ledgers beside each other: what the computing took, and what it changed. They are not netted."
+    columns = {
+        "what": Column("What"),
+        "value": Column("Value", significant, number=True),
+        "unit": Column("Unit", short=True),
+        "kind": Column("Kind", short=True),
+        "how": Column("How"),
+    }
+    return titled_note("Value beside cost", note) + html_table(table, columns)
 
 
 def _trace_section(run: RunFolder, drawn: PageFigures) -> str:
@@ -396,6 +413,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Flexibility", "flexibility", schedule_section),
     ("What stays unmet", "unmet", unmet_section),
     ("Balancing", "balancing", _balancing_section),
+    ("Data centres", "data_centres", data_centre_section),
     ("Connection requests", "connections", _connection_section),
     (
         "Observation",

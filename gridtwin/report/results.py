@@ -97,6 +97,10 @@ class StudyResults:
     """`temperature_celsius` (time); attrs `kind`."""
     connections: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Answers to connection requests."""
+    data_centres: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What each data centre does to the network, see `find_data_centre_impact`."""
+    data_centre_jobs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What each batch job took, missed, moved and earned."""
     observation: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Model against the measurement at the feeder head."""
     findings: Sequence[Finding] = ()

@@ -40,7 +40,7 @@ SCHEMA_VERSION = 1
 LIBRARIES = ("gridtwin", "darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo",
              "scipy", "simbench", "xarray")  # fmt: skip
 RUN_FILE, PAGE_FILE, TABLE_FOLDER = "run.json", "report.html", "tables"
-SCHEDULABLE = ("electric_car", "heat_pump", "pv", "battery")
+SCHEDULABLE = ("electric_car", "heat_pump", "pv", "battery", "computing_job")
 """Kinds that a schedule can move."""
 DEAD_AFTER_SECONDS = 3600.0
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.nomenclature import ASSET_KINDS
+from gridtwin.report.energy_value import energy_value_table
 from gridtwin.report.flexibility_tables import (
     cause_table,
     device_settlement_table,
@@ -61,10 +62,13 @@ def build_tables(results: StudyResults) -> Tables:
         "battery_energy": battery_energy_table(results, zone),
         "settlement": settlement_table(results, zone),
         "connections": with_local_times(plain(results.connections), zone),
+        "data_centres": with_local_times(plain(results.data_centres), zone),
+        "data_centre_jobs": with_local_times(plain(results.data_centre_jobs), zone),
         "observation": with_local_times(plain(results.observation), zone),
         "data_quality": plain(results.data_quality),
         "findings": finding_table(results),
         "energy": plain(results.ledger),
+        "energy_value": energy_value_table(results),
         "prices": series_table(results.prices, "price_eur_per_mwh", zone, studied=studied),
         "weather": series_table(results.weather, "temperature_celsius", zone, studied=studied),
         "buses": bus_table(results),

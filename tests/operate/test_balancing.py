@@ -344,3 +344,17 @@ def test_series_of_cars_and_batteries_are_not_read() -> None:
     without = case.run()
     xr.testing.assert_equal(with_values.dataset, without.dataset)
     assert without.actual["q_mvar"].notnull().all()
+
+
+def test_wind_is_held_under_its_cap_like_pv() -> None:
+    """The same case with a turbine instead of the roof: every number is the same, under another name."""
+    roof, turbine = busy_case().run(), None
+    with pytest.MonkeyPatch.context() as patch:
+        wind = ASSETS.copy()
+        wind.loc["roof", "kind"] = "wind"
+        patch.setattr(TWIN, "assets", wind)
+        turbine = busy_case().run()
+    np.testing.assert_array_equal(turbine.actual["p_mw"], roof.actual["p_mw"])
+    causes = turbine.dataset["p_cause_mw"]
+    np.testing.assert_array_equal(causes.sel(cause="wind"), roof.dataset["p_cause_mw"].sel(cause="pv"))
+    assert not causes.sel(cause="pv").any() and causes.sel(cause="wind").any()

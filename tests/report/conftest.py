@@ -251,7 +251,9 @@ def make_results(
         realised=realised,
         power_flows=flows,
         congestions=congestions,
-        scores=pd.DataFrame({"group": ["total"], "crps_mw": [0.004], "skill_percent": [31.0]}),
+        scores=pd.DataFrame(
+            {"level": ["total"], "name": ["total"], "mae_mw": [0.0138], "mae_naive_mw": [0.02], "skill_percent": [31.0]}
+        ),
         schedule=schedule,
         unmet=unmet,
         certificate=certificate,
@@ -274,7 +276,17 @@ def make_results(
             {"measured": [1.0, 0.0], "pseudo": [0.0, 1.0]}, index=pd.Index(["house A", "battery B"], name="asset")
         ),
         energy={"kwh_p2_5": 5e-4, "kwh_p50": 1e-3, "kwh_p97_5": 2e-3, "method": "utilisation", "kind": "estimated"},
-        ledger=pd.DataFrame({"stage": ["forecast", "power flow"], "wall_s": [3.0, 0.2], "kwh_p50": [9e-4, 1e-4]}),
+        ledger=pd.DataFrame(
+            {
+                "step": ["forecast", "power flow"],
+                "seconds": [3.0, 0.2],
+                "joules_p2_5": [1600.0, 180.0],
+                "joules_p50": [3240.0, 360.0],
+                "joules_p97_5": [6400.0, 720.0],
+                "kind": "estimated",
+                "method": "time",
+            }
+        ),  # fmt: skip
         timings={"forecast": 3.0, "power flow": 0.2},
         input_hashes={"scenario.toml": "0" * 64},
     )
