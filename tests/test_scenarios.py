@@ -71,6 +71,26 @@ def test_every_overload_of_the_base_case_is_gone_or_named(finished: tuple[Path, 
     assert set(left["asset"]) <= named
 
 
+def test_every_workload_has_its_statement(finished: tuple[Path, Path]) -> None:
+    """Their energies sum to what the site drew at its connection; the losses booked to them to those of the site."""
+    from gridtwin.ai_energy.workload_statement import read_statement
+    from gridtwin.report.run_folder import read_run
+
+    run, folder = read_run(finished[1]), finished[1] / "statements"
+    assert (folder / "computing_of_this_study.json").is_file() and "Energy statements" in (
+        finished[1] / "report.html"
+    ).read_text(encoding="utf-8")
+    sites = run.table("data_centres")
+    stated = [read_statement(file) for file in folder.glob("*.json") if not file.name.startswith("computing")]
+    assert bool(stated) == bool(len(sites))
+    for site in sites.itertuples():
+        own = [statement for statement in stated if statement.site.name == site.site]
+        assert len(own) == 5 and {s.training.energy.boundary for s in own} == {"connection_point"}
+        assert sum(s.training.energy.to("MWh").p50 for s in own) == pytest.approx(site.e_connection_mwh, rel=1e-9)
+        booked = sum(s.grid.loss_energy.to("MWh").p50 for s in own)
+        assert booked == pytest.approx(site.losses_booked_mwh, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     "finished",
     [
@@ -88,6 +108,6 @@ def test_same_seed_same_tables(finished: tuple[Path, Path], tmp_path: Path, monk
     assert (second / "report.html").is_file()
     names = sorted(file.name for file in (out / "tables").glob("*.parquet"))
     assert names == sorted(file.name for file in (second / "tables").glob("*.parquet"))
-    for name in set(names) - {"energy.parquet", "summary.parquet"}:
+    for name in set(names) - {"energy.parquet", "energy_value.parquet", "summary.parquet"}:
         first = pd.read_parquet(out / "tables" / name)
         pd.testing.assert_frame_equal(first, pd.read_parquet(second / "tables" / name), check_exact=True, obj=name)

@@ -190,7 +190,7 @@ def unmet_section(run: RunFolder, drawn: PageFigures) -> str:
     unmet, why = run.table("unmet"), card(_causes(run))
     if unmet.empty and not why:
         return card(
-            '<p class="empty">Nothing: every car gets its energy, every room its temperature, '
+            '<p class="empty">Nothing: every device gets its energy, every room its temperature, '
             "and every limit holds to the agreed confidence.</p>"
         )
     words = {"forecast_scheduled": "as planned", "realised_scheduled": "as it came"}

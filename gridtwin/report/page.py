@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -363,7 +364,17 @@ def _energy_section(run: RunFolder, drawn: PageFigures) -> str:
     if not energy:
         return ""
     table = auto_table(ledger) if len(ledger) else ""
-    return card(facts(energy)) + card(table) + card(_worth(run))
+    return card(facts(energy)) + card(table) + card(_worth(run)) + card(_statement_links(run))
+
+
+def _statement_links(run: RunFolder) -> str:
+    """Energy statements of the computing and of planned workloads, which lie beside the page."""
+    links = [
+        f'<li><a href="{quote(f"{file.parent.name}/{file.name}")}">{escape(file.stem.replace("_", " "))}</a></li>'
+        for file in run.statements
+    ]
+    note = "As pages and as JSON for `gridtwin energy check`; each number with its kind, boundary and interval."
+    return titled_note("Energy statements", note) + f"<ul>{''.join(links)}</ul>" if links else ""
 
 
 def _worth(run: RunFolder) -> str:

@@ -4,6 +4,7 @@ run.json        what ran: versions, inputs, seed, certificate, findings, energy
 tables/*.parquet
 tables.xlsx
 power_flow.nc   where asked for
+statements/     energy statements, as JSON and as pages
 report.html     made from the files above
 """
 
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import time
 from collections import Counter
@@ -33,14 +35,16 @@ from gridtwin.errors import DataError, Finding, GridtwinError
 from gridtwin.report.page import render_page
 from gridtwin.report.results import StudyResults
 from gridtwin.report.spreadsheet import write_spreadsheet
+from gridtwin.report.statement_files import write_statement
 from gridtwin.report.tables import Tables, build_tables
+from gridtwin.report.workload_statements import build_statements
 from gridtwin.time_axis import to_local
 
 SCHEMA_VERSION = 1
 LIBRARIES = ("gridtwin", "darts", "highspy", "lightgbm", "numba", "numpy", "pandapower", "pandas", "plotly", "pyomo",
              "scipy", "simbench", "xarray")  # fmt: skip
-RUN_FILE, PAGE_FILE, TABLE_FOLDER = "run.json", "report.html", "tables"
-SCHEDULABLE = ("electric_car", "heat_pump", "pv", "battery", "computing_job")
+RUN_FILE, PAGE_FILE, TABLE_FOLDER, STATEMENT_FOLDER = "run.json", "report.html", "tables", "statements"
+SCHEDULABLE = ("electric_car", "heat_pump", "pv", "wind", "battery", "computing_job")
 """Kinds that a schedule can move."""
 DEAD_AFTER_SECONDS = 3600.0
 
@@ -57,6 +61,11 @@ class RunFolder:
     def names(self) -> list[str]:
         """Names of the tables in the folder."""
         return sorted(file.stem for file in (self.folder / TABLE_FOLDER).glob("*.parquet"))
+
+    @property
+    def statements(self) -> list[Path]:
+        """Pages of the energy statements, by name."""
+        return sorted((self.folder / STATEMENT_FOLDER).glob("*.html"))
 
     def table(self, name: str) -> pd.DataFrame:
         """One table; an empty one where the study did not ask for it."""
@@ -92,6 +101,7 @@ def write_run(results: StudyResults, folder: str | Path, *, overwrite: bool = Fa
         write_spreadsheet(tables, partial / "tables.xlsx", title=str(results.scenario["title"]))
         if results.scenario.get("output", {}).get("power_flow"):
             write_power_flow(results.power_flows, partial / "power_flow.nc")
+        write_statements(results, partial / STATEMENT_FOLDER)
         write_report(partial)
     return folder
 
@@ -128,6 +138,17 @@ def write_report(folder: str | Path) -> Path:
     draft.write_text(render_page(run), encoding="utf-8")
     os.replace(draft, file)
     return file
+
+
+def write_statements(results: StudyResults, folder: Path) -> None:
+    """An energy statement as JSON and as a page for the computing and for every workload that was planned."""
+    statements = build_statements(results)
+    if statements:
+        folder.mkdir()
+    for name, statement in statements.items():
+        stem = re.sub(r"[^\w-]+", "_", name)
+        for suffix in (".json", ".html"):
+            write_statement(statement, folder / f"{stem}{suffix}")
 
 
 def write_tables(tables: Tables, folder: Path) -> None:

@@ -286,7 +286,7 @@ def make_results(
                 "kind": "estimated",
                 "method": "time",
             }
-        ),  # fmt: skip
+        ),
         timings={"forecast": 3.0, "power flow": 0.2},
         input_hashes={"scenario.toml": "0" * 64},
     )
