@@ -206,8 +206,9 @@ def test_ctrl_c_ends_the_command_and_the_energy_is_told(tmp_path: Path) -> None:
     code = "import time; print('up', flush=True); time.sleep(20)"
     words = [sys.executable, "-m", "gridtwin", "energy", "run", "--", sys.executable, "-c", code]
     with subprocess.Popen(
-        words, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as run:
+        words, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    ) as run:  # fmt: skip
         assert run.stdout is not None
         run.stdout.readline()
         # without a terminal the group's signal may arrive twice, which the sleeping command cannot tell apart

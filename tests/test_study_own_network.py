@@ -86,6 +86,8 @@ def test_the_battery_is_used_and_its_energy_adds_up(results: StudyResults) -> No
 
 def test_the_run_folder_is_whole(results: StudyResults, tmp_path: Path) -> None:
     run = read_run(write_run(results, tmp_path / "run"))
-    assert {"report.html", "run.json", "tables", "tables.xlsx"} == {path.name for path in run.folder.iterdir()}
+    assert {"report.html", "run.json", "statements", "tables", "tables.xlsx"} == {
+        path.name for path in run.folder.iterdir()
+    }
     assert run.about["time"]["steps"] == 96
     assert set(run.about["inputs_sha256"]) == {"scenario.toml", "street.json", "loads.csv", "pv.csv", "prices.csv"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 
-from gridtwin import __version__
 from gridtwin.ai_energy.quantity import Kind, Quantity, exact
 from gridtwin.ai_energy.site_fields import Site
 from gridtwin.ai_energy.statement import EnergyStatement
@@ -60,7 +60,7 @@ def _of_workload(
                   pue=_declared(site["pue"], "1"), grid_flexibility=bool(site.get("job"))),
         grid=_grid_facts(results, impact, share),
         carbon=_carbon(energy, emissions),
-        provenance=Provenance(probes=("no meter: a planned workload",), versions=(f"gridtwin {__version__}",)),
+        provenance=Provenance(probes=("no meter: a planned workload",), versions=(f"gridtwin {version('gridtwin')}",)),
     )  # fmt: skip
 
 

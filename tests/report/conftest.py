@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from gridtwin.ai_energy.statement import EnergyStatement
 from gridtwin.errors import Finding
 from gridtwin.report.results import StudyResults
 from gridtwin.report.run_folder import RunFolder, read_run, write_run
@@ -275,7 +276,23 @@ def make_results(
         data_quality=pd.DataFrame(
             {"measured": [1.0, 0.0], "pseudo": [0.0, 1.0]}, index=pd.Index(["house A", "battery B"], name="asset")
         ),
-        energy={"kwh_p2_5": 5e-4, "kwh_p50": 1e-3, "kwh_p97_5": 2e-3, "method": "utilisation", "kind": "estimated"},
+        energy=EnergyStatement(
+            job="a study",
+            boundary="node",
+            method="utilisation",
+            kind="estimated",
+            kwh_p2_5=5e-4,
+            kwh_p50=1e-3,
+            kwh_p97_5=2e-3,
+            co2_kg_p2_5=None,
+            co2_kg=None,
+            co2_kg_p97_5=None,
+            co2_kind="missing",
+            seconds=3.2,
+            cpu_seconds=3.0,
+            measured_share=0.0,
+            sources=("processor time",),
+        ).model_dump(mode="json"),
         ledger=pd.DataFrame(
             {
                 "step": ["forecast", "power flow"],

@@ -20,7 +20,7 @@ from gridtwin.report.spreadsheet import MAX_ROWS, cell_value, write_spreadsheet
 
 def test_a_run_holds_what_it_promises(run: RunFolder) -> None:
     there = {path.name for path in run.folder.iterdir()}
-    assert there == {"run.json", "tables", "tables.xlsx", "report.html"}
+    assert there == {"run.json", "statements", "tables", "tables.xlsx", "report.html"}
     assert run.about["versions"]["gridtwin"]
     assert run.about["inputs_sha256"] == {"scenario.toml": "0" * 64}
     assert run.about["certificate"]["limits_hold"] is True
