@@ -24,9 +24,9 @@ def write_computing_job(block: Any) -> None:
         cost = delay_price missing + checkpoint_price (starts - 1)
 
     Outside of its window p_max is 0. Each start after the first restores a checkpoint, which
-    takes energy and money; a job that never starts misses all its energy. No start is made up to draw more at
-    a negative price. Where the deadline lies
-    beyond the horizon, e_job is what is due by its end, and up to e_ahead more may be done already.
+    takes energy and money; a job that never starts misses all its energy. Starts are tied to `on`, so that none is
+    made up to draw more at a negative price. Where the deadline lies beyond the horizon, e_job is what is due by
+    its end, and up to e_ahead more may be done already.
     """
     block.job_kw = pyo.Var(block.step, bounds=lambda b, t: (0, b.p_max_kw[t]))
     block.on = pyo.Var(block.step, domain=pyo.Binary)
