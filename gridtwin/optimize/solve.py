@@ -120,7 +120,7 @@ class PersistentSolver:
         # HiGHS counts the time of all runs together
         left = max(1e-9, deadline - time.monotonic())
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + left)
-        self._highs.run()
+        self._run_highs()
         status = self._accept_status()
         found = self._highs.getSolution()
         x, dual = np.array(found.col_value), np.array(found.row_dual)
@@ -133,6 +133,13 @@ class PersistentSolver:
         if status == "optimal":
             faults += audit_optimality(self.program, x, dual)
         return Solution(x, dual, objective, lower_bound(self.program, x, dual), status), faults
+
+    def _run_highs(self) -> None:
+        """Run; HiGHS shares its threads within a process and refuses to run where another program took more of them."""
+        self._highs.run()
+        if self._highs.getModelStatus() == highspy.HighsModelStatus.kNotset:
+            highspy.Highs.resetGlobalScheduler(True)
+            self._highs.run()
 
     def _accept_status(self) -> str:
         """Word for a status with a usable solution; anything else raises."""

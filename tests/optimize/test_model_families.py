@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import highspy
 import numpy as np
 import pyomo.environ as pyo
 import pytest
@@ -251,3 +252,18 @@ def test_a_compiled_model_is_its_own_matrix() -> None:
     stamped, _ = assemble(build_flexibility_program(problem).blocks)
     values = [PersistentSolver(p, time_limit_seconds=10).solve().objective_eur for p in (compiled, stamped)]
     assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_another_program_may_have_used_highs_with_more_threads() -> None:
+    """HiGHS has one scheduler per process; a run with one thread is refused after one with two."""
+    other = highspy.Highs()
+    other.setOptionValue("output_flag", False)
+    other.setOptionValue("threads", 2)
+    kind = highspy.HighsVarType.kInteger
+    columns = [other.addVariable(0, 10, -1, kind) for _ in range(20)]
+    other.addConstr(sum(column * (k + 1) for k, column in enumerate(columns)) <= 57)
+    other.run()
+    solution = FlexibilitySolver(
+        build_flexibility_program(problem_of(devices_of("battery"))), time_limit_seconds=30
+    ).solve()
+    assert solution.status == "optimal"
