@@ -1,6 +1,6 @@
 """Frequency events and prequalification tests: what reserves must do, and what happened once.
 
-The test of 9 August 2019 is a fit; its docstring of `examples/11_frequency_event.py` says what was tuned.
+The test of 9 August 2019 is a fit; the docstring of `examples/11_frequency_event.py` says what was tuned.
 """
 
 from __future__ import annotations
