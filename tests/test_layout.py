@@ -9,7 +9,16 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gridtwin"
 STAGES = ["ai_energy", "data", "forecast", "grid", "kernels", "operate", "optimize", "report"]
-FOUNDATION = {"errors", "nomenclature", "scenario", "scenario_data_centre", "scenario_section", "time_axis", "__init__"}
+FOUNDATION = {
+    "errors",
+    "nomenclature",
+    "rule_file",
+    "scenario",
+    "scenario_data_centre",
+    "scenario_section",
+    "time_axis",
+    "__init__",
+}
 HOMES = {
     "pandapower": {"grid"},
     "simbench": {"grid"},

@@ -7,18 +7,15 @@ symbol of the legal text, because some symbols are used twice.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from gridtwin.ai_energy.quantity import Boundary, Kind
-from gridtwin.errors import DataError, Finding
+from gridtwin.errors import DataError
+from gridtwin.rule_file import RuleCodes, RuleFolder
 
-RULE_FOLDER = "rule_sets"
 Formula = Literal["ratio", "sum", "embodied", "score"]
 
 
@@ -144,10 +141,15 @@ class EnergyRuleSet(_Data):
         )
 
 
+CODES = RuleCodes("GT-S70", "GT-S71", *("GT-S72",) * 4)
+SHIPPED = RuleFolder(EnergyRuleSet, "gridtwin.ai_energy", "rule_sets", "rule set", CODES, where="rules",
+                     unknown_error=DataError)  # fmt: skip
+"""The sets that ship with the package."""
+
+
 def list_energy_rules() -> list[str]:
     """Names of the shipped sets."""
-    folder = resources.files("gridtwin.ai_energy").joinpath(RULE_FOLDER)
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return SHIPPED.names()
 
 
 def read_energy_rules(name_or_path: str | Path) -> EnergyRuleSet:
@@ -158,38 +160,4 @@ def read_energy_rules(name_or_path: str | Path) -> EnergyRuleSet:
     DataError
         If there is no such set, with the nearest names; if the file is not a rule set.
     """
-    name = str(name_or_path)
-    if name in list_energy_rules():
-        text = resources.files("gridtwin.ai_energy").joinpath(RULE_FOLDER, f"{name}.toml").read_text(encoding="utf-8")
-        return _parse(text, f"{name}.toml")
-    if name.endswith(".toml") and Path(name).is_file():
-        return _parse(Path(name).read_text(encoding="utf-8"), name)
-    raise DataError([_unknown(name)])
-
-
-def _parse(text: str, where: str) -> EnergyRuleSet:
-    try:
-        return EnergyRuleSet.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError([Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-S71")]) from None
-    except ValidationError as error:
-        faults = [
-            Finding(str(fault["msg"]).removeprefix("Value error, "), severity="error", code="GT-S72",
-                    where=f"{where}: {'.'.join(map(str, fault['loc']))}".removesuffix(": "))
-            for fault in error.errors()
-        ]  # fmt: skip
-        raise DataError(faults) from None
-
-
-def _unknown(name: str) -> Finding:
-    known = list_energy_rules()
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-    return Finding(
-        "there is no such rule set",
-        where="rules",
-        expected=f"{', '.join(known)} or the path of a .toml file",
-        got=name,
-        do=f"Did you mean {' or '.join(close)}?" if close else "",
-        severity="error",
-        code="GT-S70",
-    )
+    return SHIPPED.read(name_or_path)

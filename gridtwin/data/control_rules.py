@@ -8,25 +8,18 @@ there (`checked`). What follows from the rules is computed in kW, the unit of th
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-import tomllib
-import types
-import typing
-from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-from gridtwin.errors import DataError, Finding, ScenarioError
+from gridtwin.rule_file import RuleCodes, RuleFolder
 from gridtwin.scenario_section import Section
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Direction = Literal["consumption", "feed-in"]
-RULE_FOLDER = ("rule_sets", "control")
 
 
 class Sourced(Section):
@@ -180,10 +173,14 @@ class ControlRules(Section):
         return f"{self.dimming.source} [{self.name} {self.version}]"
 
 
+CODES = RuleCodes("GT-R11", "GT-R12", "GT-R13", "GT-R14", "GT-R15", "GT-R16")
+SHIPPED = RuleFolder(ControlRules, "gridtwin.data", "rule_sets/control", "set of control rules", CODES)
+"""The sets that ship with the package."""
+
+
 def list_control_rules() -> list[str]:
     """Names of the shipped sets of control rules."""
-    folder = resources.files("gridtwin.data").joinpath(*RULE_FOLDER)
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return SHIPPED.names()
 
 
 def read_control_rules(name_or_path: str | Path, base: Path = Path()) -> ControlRules:
@@ -203,77 +200,4 @@ def read_control_rules(name_or_path: str | Path, base: Path = Path()) -> Control
     DataError
         If the file is not a set of control rules; every fault with its key.
     """
-    if Path(name_or_path).suffix == ".toml":
-        file = base / name_or_path
-        if not file.is_file():
-            raise ScenarioError([_not_there(str(file), [path.name for path in file.parent.glob("*.toml")], file.name)])
-        return _parse(file.read_text(encoding="utf-8"), str(file))
-    name = str(name_or_path)
-    if name not in list_control_rules():
-        raise ScenarioError([_not_there(name, list_control_rules(), name)])
-    file_name = f"{name}.toml"
-    text = resources.files("gridtwin.data").joinpath(*RULE_FOLDER, file_name).read_text(encoding="utf-8")
-    return _parse(text, file_name)
-
-
-def _not_there(got: str, known: list[str], name: str) -> Finding:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return Finding(
-        "there are no such control rules",
-        expected=f"{', '.join(list_control_rules())} or the path of a .toml file",
-        got=got,
-        do=f"Did you mean {close[0]}?" if close else "",
-        severity="error",
-        code="GT-R11",
-    )
-
-
-def _parse(text: str, where: str) -> ControlRules:
-    """The rules in a TOML text; every fault at once."""
-    try:
-        return ControlRules.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError([Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-R12")]) from None
-    except ValidationError as error:
-        raise DataError([_fault(fault, where) for fault in error.errors()]) from None
-
-
-def _fault(fault: Mapping[str, Any], where: str) -> Finding:
-    """One fault of the file with its key."""
-    path = tuple(fault["loc"])
-    place = f"{where}: {'.'.join(map(str, path))}".removesuffix(": ")
-    if fault["type"] == "extra_forbidden":
-        return Finding("unknown key", where=place, do=_nearest_key(path), severity="error", code="GT-R13")
-    if fault["type"] == "missing":
-        return Finding("the key is missing", where=place, severity="error", code="GT-R14")
-    if fault["type"] == "value_error":
-        return Finding(str(fault["msg"]).removeprefix("Value error, "), where=place, severity="error", code="GT-R15")
-    return Finding(
-        "the value does not fit",
-        where=place,
-        expected=str(fault["msg"]).removeprefix("Input should be "),
-        got=repr(fault["input"]),
-        severity="error",
-        code="GT-R16",
-    )
-
-
-def _nearest_key(path: tuple[str | int, ...]) -> str:
-    """The known key of the same table that is closest to the unknown one."""
-    table: type[BaseModel] = ControlRules
-    for key in path[:-1]:
-        if isinstance(key, str):
-            table = next(_tables_in(table.model_fields[key].annotation), table)
-    known = sorted(table.model_fields)
-    close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(known)}."
-
-
-def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Models inside a type such as `tuple[Model, ...] | None`."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-        return
-    for part in typing.get_args(annotation):
-        yield from _tables_in(part)
+    return SHIPPED.read(name_or_path, base)

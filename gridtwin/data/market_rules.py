@@ -6,24 +6,19 @@ same form. Every table carries its source and whether it was read there (`checke
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gridtwin.data.control_rules import NotNegative, Positive, Share, Sourced
-from gridtwin.errors import DataError, Finding, ScenarioError
+from gridtwin.errors import DataError, Finding
+from gridtwin.rule_file import RuleCodes, RuleFolder
 from gridtwin.scenario_section import Section
 
 PriceRule = Literal["marginal", "volume_weighted", "spot"]
 Pricing = Literal["pay_as_bid", "pay_as_cleared", "none"]
 ProductName = Literal["FCR", "aFRR", "mFRR"]
-RULE_FOLDER = ("rule_sets", "market")
-RULE_FILE_ERROR = "GT-R32"
 
 
 class SettlementRules(Sourced):
@@ -147,10 +142,14 @@ class MarketRules(Section):
         return f"{self.source} [{self.name} {self.version}]"
 
 
+CODES = RuleCodes("GT-R31", *("GT-R32",) * 5)
+SHIPPED = RuleFolder(MarketRules, "gridtwin.data", "rule_sets/market", "set of market rules", CODES)
+"""The sets that ship with the package."""
+
+
 def list_market_rules() -> list[str]:
     """Names of the shipped sets of market rules."""
-    folder = resources.files("gridtwin.data").joinpath(*RULE_FOLDER)
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return SHIPPED.names()
 
 
 def read_market_rules(name_or_path: str | Path, base: Path = Path()) -> MarketRules:
@@ -175,58 +174,14 @@ def read_market_rules(name_or_path: str | Path, base: Path = Path()) -> MarketRu
     >>> read_market_rules("eu_standard").settlement.period_minutes
     15.0
     """
-    if Path(name_or_path).suffix == ".toml":
-        file = base / name_or_path
-        if not file.is_file():
-            raise ScenarioError([_not_there(str(file), [path.name for path in file.parent.glob("*.toml")])])
-        return parse_market_rules(file.read_text(encoding="utf-8"), str(file))
-    name = str(name_or_path)
-    if name not in list_market_rules():
-        raise ScenarioError([_not_there(name, list_market_rules())])
-    return parse_market_rules(read_market_text(name), f"{name}.toml")
+    return SHIPPED.read(name_or_path, base)
 
 
 def read_market_text(name: str) -> str:
     """The file of a shipped set, to be edited."""
-    return resources.files("gridtwin.data").joinpath(*RULE_FOLDER, f"{name}.toml").read_text(encoding="utf-8")
+    return SHIPPED.text(name)
 
 
 def parse_market_rules(text: str, where: str = "market rules") -> MarketRules:
     """The rules in a TOML text; every fault at once."""
-    try:
-        return MarketRules.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        fault = Finding(f"not valid TOML: {error}", where=where, severity="error", code=RULE_FILE_ERROR)
-        raise DataError([fault]) from None
-    except ValidationError as error:
-        raise DataError([_fault(fault, where) for fault in error.errors()]) from None
-
-
-def _not_there(got: str, known: list[str]) -> Finding:
-    close = difflib.get_close_matches(Path(got).name, known, n=1, cutoff=0.4)
-    return Finding(
-        "there are no such market rules",
-        expected=f"{', '.join(list_market_rules())} or the path of a .toml file",
-        got=got,
-        do=f"Did you mean {close[0]}?" if close else "",
-        severity="error",
-        code="GT-R31",
-    )
-
-
-def _fault(fault: Mapping[str, Any], where: str) -> Finding:
-    """One fault of the file with its key."""
-    place = f"{where}: {'.'.join(map(str, fault['loc']))}".removesuffix(": ")
-    what = {"extra_forbidden": "unknown key", "missing": "the key is missing"}.get(fault["type"])
-    if fault["type"] == "value_error":
-        what = str(fault["msg"]).removeprefix("Value error, ")
-    if what is not None:
-        return Finding(what, where=place, severity="error", code=RULE_FILE_ERROR)
-    return Finding(
-        "the value does not fit",
-        where=place,
-        expected=str(fault["msg"]).removeprefix("Input should be "),
-        got=repr(fault["input"]),
-        severity="error",
-        code=RULE_FILE_ERROR,
-    )
+    return SHIPPED.parse(text, where)

@@ -6,21 +6,17 @@ assumptions; an operator's own plan is a file of the same form.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gridtwin.errors import DataError, Finding, ScenarioError
+from gridtwin.rule_file import RuleCodes, RuleFolder
 from gridtwin.scenario_section import Section
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=1)]
-RULE_FOLDER = ("rule_sets", "restoration")
 EVERY = "*"
 """In the sources of a step: all of them."""
 
@@ -146,10 +142,14 @@ class RestorationRules(Section):
         return next((pickup for pickup in self.pickup if pickup.kind == kind), None)
 
 
+CODES = RuleCodes("GT-R41", "GT-R42", *("GT-R43",) * 4)
+SHIPPED = RuleFolder(RestorationRules, "gridtwin.data", "rule_sets/restoration", "restoration plan", CODES)
+"""The plans that ship with the package."""
+
+
 def list_restoration_rules() -> list[str]:
     """Names of the shipped restoration plans."""
-    folder = resources.files("gridtwin.data").joinpath(*RULE_FOLDER)
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return SHIPPED.names()
 
 
 def read_restoration_rules(name_or_path: str | Path, base: Path = Path()) -> RestorationRules:
@@ -162,46 +162,9 @@ def read_restoration_rules(name_or_path: str | Path, base: Path = Path()) -> Res
     DataError
         If the file is not a plan; every fault with its key.
     """
-    if Path(name_or_path).suffix == ".toml":
-        file = base / name_or_path
-        if not file.is_file():
-            raise ScenarioError([_not_there(str(file))])
-        return parse_restoration_rules(file.read_text(encoding="utf-8"), str(file))
-    if str(name_or_path) not in list_restoration_rules():
-        raise ScenarioError([_not_there(str(name_or_path))])
-    name = f"{name_or_path}.toml"
-    text = resources.files("gridtwin.data").joinpath(*RULE_FOLDER, name).read_text(encoding="utf-8")
-    return parse_restoration_rules(text, name)
+    return SHIPPED.read(name_or_path, base)
 
 
 def parse_restoration_rules(text: str, where: str = "restoration") -> RestorationRules:
     """The plan in a TOML text; every fault at once."""
-    try:
-        return RestorationRules.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError([Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-R42")]) from None
-    except ValidationError as error:
-        raise DataError(
-            [
-                Finding(
-                    str(fault["msg"]).removeprefix("Value error, "),
-                    where=f"{where}: {'.'.join(map(str, fault['loc']))}".removesuffix(": "),
-                    got="" if fault["type"] in ("missing", "value_error") else repr(fault["input"]),
-                    severity="error",
-                    code="GT-R43",
-                )
-                for fault in error.errors()
-            ]
-        ) from None
-
-
-def _not_there(got: str) -> Finding:
-    close = difflib.get_close_matches(got, list_restoration_rules(), n=1, cutoff=0.4)
-    return Finding(
-        "there is no such restoration plan",
-        expected=f"{', '.join(list_restoration_rules())} or the path of a .toml file",
-        got=got,
-        do=f"Did you mean {close[0]}?" if close else "",
-        severity="error",
-        code="GT-R41",
-    )
+    return SHIPPED.parse(text, where)

@@ -8,20 +8,15 @@ whoever answers for the network confirms it.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gridtwin.errors import DataError, Finding, ScenarioError
+from gridtwin.rule_file import RuleCodes, RuleFolder
 from gridtwin.scenario_section import Section
 
 Positive = Annotated[float, Field(gt=0)]
-RULE_FOLDER = "rule_sets"
 LOADING_TOLERANCE_PERCENT = 1e-3
 """A schedule may use a limit to the full; what the solver's tolerance adds is no congestion. [%]"""
 VOLTAGE_TOLERANCE_PU = 1e-6
@@ -142,10 +137,14 @@ class RuleSet(Section):
         return min((rule.max_rise_pu for rule in self.rise if rule.covers(vn_kv)), default=None)
 
 
+CODES = RuleCodes("GT-R01", "GT-R02", "GT-R03", "GT-R04", "GT-R05", "GT-R06")
+SHIPPED = RuleFolder(RuleSet, "gridtwin.data", "rule_sets", "rule set", CODES, where="network.rules")
+"""The sets that ship with the package."""
+
+
 def list_rules() -> list[str]:
     """Names of the shipped rule sets."""
-    folder = resources.files("gridtwin.data").joinpath(RULE_FOLDER)
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return SHIPPED.names()
 
 
 def read_rules(name_or_path: str | Path, base: Path = Path()) -> RuleSet:
@@ -165,80 +164,4 @@ def read_rules(name_or_path: str | Path, base: Path = Path()) -> RuleSet:
     DataError
         If the file is not a rule set; every fault with its key.
     """
-    if Path(name_or_path).suffix == ".toml":
-        return _read_file(base / name_or_path)
-    name = str(name_or_path)
-    if name not in list_rules():
-        raise ScenarioError([_unknown_set(name)])
-    text = resources.files("gridtwin.data").joinpath(RULE_FOLDER, f"{name}.toml").read_text(encoding="utf-8")
-    return _parse_rules(text, f"{name}.toml")
-
-
-def _read_file(file: Path) -> RuleSet:
-    if not file.is_file():
-        there = sorted(path.name for path in file.parent.glob("*.toml") if path.name != "scenario.toml")
-        raise ScenarioError([_unknown_file(file, there)])
-    return _parse_rules(file.read_text(encoding="utf-8"), str(file))
-
-
-def _parse_rules(text: str, where: str) -> RuleSet:
-    """The rule set in a TOML text; every fault at once."""
-    try:
-        return RuleSet.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError([Finding(f"not valid TOML: {error}", where=where, severity="error", code="GT-R02")]) from None
-    except ValidationError as error:
-        raise DataError([_fault(fault, where) for fault in error.errors()]) from None
-
-
-def _fault(fault: Mapping[str, Any], where: str) -> Finding:
-    """One pydantic fault with file and key."""
-    path = tuple(fault["loc"])
-    place = f"{where}: {'.'.join(map(str, path))}".removesuffix(": ")
-    if fault["type"] == "extra_forbidden":
-        return Finding("unknown key", where=place, do=_nearest_key(path), severity="error", code="GT-R03")
-    if fault["type"] == "missing":
-        return Finding("the key is missing", where=place, severity="error", code="GT-R04")
-    if fault["type"] == "value_error":
-        return Finding(str(fault["msg"]).removeprefix("Value error, "), where=place, severity="error", code="GT-R05")
-    expected = str(fault["msg"]).removeprefix("Input should be ")
-    return Finding(
-        "the value does not fit",
-        where=place,
-        expected=expected,
-        got=repr(fault["input"]),
-        severity="error",
-        code="GT-R06",
-    )
-
-
-def _nearest_key(path: tuple[str | int, ...]) -> str:
-    tables: dict[str | int, type[BaseModel]] = {"voltage": VoltageRule, "loading": LoadingRule, "rise": RiseRule}
-    known = sorted((tables.get(path[0], RuleSet) if len(path) > 1 else RuleSet).model_fields)
-    close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(known)}."
-
-
-def _unknown_set(name: str) -> Finding:
-    close = difflib.get_close_matches(name, list_rules(), n=1, cutoff=0.4)
-    return Finding(
-        "there is no such rule set",
-        where="network.rules",
-        expected=f"{', '.join(list_rules())} or the path of a .toml file",
-        got=name,
-        do=f"Did you mean {close[0]}?" if close else "",
-        severity="error",
-        code="GT-R01",
-    )
-
-
-def _unknown_file(file: Path, there: list[str]) -> Finding:
-    close = difflib.get_close_matches(file.name, there, n=1, cutoff=0.4)
-    return Finding(
-        "there is no such rule file",
-        where="network.rules",
-        got=str(file),
-        do=f"Did you mean {close[0]}?" if close else f"The folder holds {', '.join(there) or 'no .toml file'}.",
-        severity="error",
-        code="GT-R01",
-    )
+    return SHIPPED.read(name_or_path, base)
