@@ -1,22 +1,25 @@
 """Errors of the forms of energy per token on the ML.ENERGY leaderboard, at batch sizes left out.
 
-    python benchmarks/token_energy_forms.py lm-arena-chat.json
-
-The file is public/data/tasks/lm-arena-chat.json of github.com/ml-energy/leaderboard; it has no licence of its own and
-is not part of this repository.
+Run it as `GRIDTWIN_LEADERBOARD=<folder> python -m benchmarks.token_energy_forms`; it writes
+`results/token_energy_forms.json`. The folder holds `lm-arena-chat.json` and `gpqa.json` of public/data/tasks of
+github.com/ml-energy/leaderboard (commit 0cd52da); they have no licence of their own and are not part of this
+repository.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gridtwin.ai_energy.tokens import compare_forms
 from gridtwin.errors import DataError
 
+RESULTS = Path(__file__).parent / "results" / "token_energy_forms.json"
+TASKS = ("lm-arena-chat", "gpqa")
 ACTIVE_SHARES = {
     "Qwen3-Coder-480B": 8 / 160, "Qwen3-235B": 8 / 128, "Qwen3-30B": 8 / 128, "Qwen3-Coder-30B": 8 / 128,
     "gpt-oss-20b": 4 / 32, "gpt-oss-120b": 4 / 128, "DeepSeek": 8 / 256, "Scout": 1 / 16, "Maverick": 1 / 128,
@@ -48,9 +51,31 @@ def errors_of_groups(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-if __name__ == "__main__":
-    table = pd.DataFrame(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["configurations"])
-    errors = errors_of_groups(table)
-    print(errors.groupby("experts_model")[["dense", "experts", "square_root"]].agg(["median", "count"]).round(3))
+def summary(errors: pd.DataFrame) -> dict[str, Any]:
+    """Median error of each form, dense models and mixtures of experts apart. [-]"""
     mixtures = errors[errors["experts_model"]]
-    print(f"experts better than dense in {(mixtures['experts'] < mixtures['dense']).sum()} of {len(mixtures)}")
+    return {
+        name: {"groups": len(part), **{form: float(part[form].median()) for form in forms}}
+        for name, part, forms in (
+            ("dense models", errors[~errors["experts_model"]], ("dense", "square_root")),
+            ("mixtures of experts", mixtures, ("dense", "experts", "square_root")),
+        )
+    } | {"experts_form_better_than_dense_form": int((mixtures["experts"] < mixtures["dense"]).sum())}
+
+
+def main() -> None:
+    """Fit, compare and write the file."""
+    folder = os.environ.get("GRIDTWIN_LEADERBOARD")
+    if not folder:
+        print("skipped: GRIDTWIN_LEADERBOARD names the folder of the tasks")
+        return
+    results = {}
+    for task in TASKS:
+        text = (Path(folder) / f"{task}.json").read_text(encoding="utf-8")
+        results[task] = summary(errors_of_groups(pd.DataFrame(json.loads(text)["configurations"])))
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()

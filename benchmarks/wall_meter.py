@@ -38,6 +38,7 @@ def main() -> None:
     results = {
         "runs": len(runs),
         "tool_below_wall": {name: summary(part["below"]) for name, part in runs.groupby("job")},
+        "default_line_relative_rms": relative_rms(runs),
         "default_step_coverage": float(runs["holds"].mean()),
         "default_step_coverage_by_job": runs.groupby("job")["holds"].mean().to_dict(),
         "fitted_leave_one_model_out": {
@@ -80,6 +81,14 @@ def holds(tool_j: float, wall_j: float, seconds: float) -> bool:
     low, _, high = default_node_step(hours=seconds / 3600)(device).ends
     assert low is not None and high is not None
     return low <= wall_j <= high
+
+
+def relative_rms(runs: pd.DataFrame) -> float:
+    """Of the middle of the default step, 57 W + 1.12 times the tool's power, against the meter. [-]"""
+    step = default_node_step()
+    assert step.fixed is not None and step.fixed.p50 is not None and step.factor.p50 is not None
+    middle = step.fixed.p50 * runs["seconds"] + step.factor.p50 * runs["tool_j"]
+    return float(np.sqrt(((middle / runs["wall_j"] - 1) ** 2).mean()))
 
 
 def summary(below: pd.Series) -> dict[str, Any]:

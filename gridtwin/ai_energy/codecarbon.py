@@ -16,16 +16,13 @@ from typing import Literal
 
 from gridtwin.ai_energy.quantity import Method, Quantity, exact, missing
 from gridtwin.ai_energy.statement_fields import Carbon, Devices, Hardware, Provenance, Subject, Training, Uncertainty
+from gridtwin.ai_energy.wall_meter import BELOW_WALL, WALL_CAMPAIGN
 from gridtwin.ai_energy.workload_statement import WorkloadStatement
 from gridtwin.errors import DataError, Finding
 
 NEEDED = ("run_id", "project_name", "duration", "emissions", "cpu_energy", "gpu_energy", "ram_energy",
           "energy_consumed")  # fmt: skip
 """Columns without which a file is not one of CodeCarbon."""
-BELOW_WALL = {"cpu": (0.09, 0.32, 0.67), "gpu": (0.09, 0.275, 0.67)}
-"""How far CodeCarbon lay below a wall meter: smallest, median and largest of 318 published runs
-(github.com/raphischer/ai-energy-validation), medians for processor and vision jobs. None lay above. [-]"""
-SOURCE = "318 runs against a wall meter, github.com/raphischer/ai-energy-validation"
 W_PER_THREAD = 4.0
 """Rated power per thread that CodeCarbon falls back to for a processor it does not know. [W]"""
 SUM_TOLERANCE = 0.01
@@ -108,7 +105,7 @@ def _relabel(row: Mapping[str, str], where: str, cpu_method: CpuMethod) -> CodeC
     share = None if not total or without["ram"] is None else without["ram"] / total
     findings += _notes(row, where, cpu_method, share, pue)
     version = row.get("codecarbon_version") or "not stated"
-    origin = (f"CodeCarbon {version}, run {row['run_id']}", SOURCE)
+    origin = (f"CodeCarbon {version}, run {row['run_id']}", WALL_CAMPAIGN)
     node = _node(total, has_gpu, cpu_method, origin)
     return CodeCarbonRun(
         run_id=row["run_id"], project=row["project_name"], version=version,
@@ -177,7 +174,7 @@ def _device(kwh: float | None, method: str, method_class: Method, origin: tuple[
     """Of a model that was never found too high: the interval reaches upwards only."""
     if kwh is None:
         return missing("kWh", reason="the file has no number", boundary="device")
-    worst = 1 / (1 - BELOW_WALL["cpu"][2])
+    worst = 1 / (1 - BELOW_WALL["processor"][2])
     return Quantity(unit="kWh", kind="estimated", method=method, method_class=method_class, boundary="device",
                     p2_5=kwh, p50=kwh, p97_5=kwh * worst, provenance=origin)  # fmt: skip
 
@@ -185,7 +182,7 @@ def _device(kwh: float | None, method: str, method_class: Method, origin: tuple[
 def _node(kwh: float | None, has_gpu: bool, cpu_method: CpuMethod, origin: tuple[str, ...]) -> Quantity:
     if kwh is None:
         return missing("kWh", reason="the energy of a device is not in the file", boundary="node")
-    low, middle, high = (kwh / (1 - below) for below in BELOW_WALL["gpu" if has_gpu else "cpu"])
+    low, middle, high = (kwh / (1 - below) for below in BELOW_WALL["accelerator" if has_gpu else "processor"])
     return Quantity(unit="kWh", kind="estimated", method="sum of the devices over the share of a wall meter that "
                     "CodeCarbon showed in published runs", method_class="calibrated_model", boundary="node",
                     p2_5=low, p50=middle, p97_5=high, provenance=origin)  # fmt: skip

@@ -24,6 +24,7 @@ from gridtwin.ai_energy.counters import POWERCAP, EnergyMeter, Unavailable, find
 from gridtwin.ai_energy.processor_time import process_tree_cpu_seconds
 from gridtwin.ai_energy.quantity import Boundary, Quantity, missing, sum_quantities
 from gridtwin.ai_energy.statement import CarbonKind, EnergyStatement, build_statement
+from gridtwin.ai_energy.wall_meter import BELOW_WALL, WALL_CAMPAIGN
 from gridtwin.errors import DataError, Finding
 
 if TYPE_CHECKING:
@@ -34,15 +35,12 @@ DEVICE_W_PER_BUSY_CORE = (1.65, 4.0, 8.0)
 processors as in CodeCarbon's fallback; lower end: what the same tool books for one busy thread of a half idle
 machine; upper end: twice the middle, as far as tools lie apart on one machine (M. Jay, V. Ostapenco et al.,
 CCGrid 2023, hal-03974900). [W]"""
-TOOL_BELOW_WALL = (0.09, 0.32, 0.67)
-"""How far estimates from processor power lie below a wall meter: smallest, median of processor jobs and largest
-of 318 published runs (github.com/raphischer/ai-energy-validation). None lies above. [-]"""
 COUNTER_ERROR = 0.2
 """Half width of the interval around energy counters. On-chip sensors differ from wall meters by up to some tens of
 percent (M. Fahad et al., Energies 12(11), 2019, doi:10.3390/en12112204); the figure is an assumption. [-]"""
 ESTIMATE_SOURCES = (
     "processor power per busy thread: rated power of server processors, 4 W per thread",
-    "device to node: 318 runs against a wall meter, github.com/raphischer/ai-energy-validation",
+    f"device to node: {WALL_CAMPAIGN}",
 )
 COUNTER_SOURCES = ("energy counters of the processor packages (RAPL)",)
 
@@ -59,7 +57,7 @@ def node_w_per_busy_core() -> tuple[float, float, float]:
     [1.81, 5.88, 12.12]
     """
     low, middle, _ = DEVICE_W_PER_BUSY_CORE
-    smallest, median, largest = (1 / (1 - below) for below in TOOL_BELOW_WALL)
+    smallest, median, largest = (1 / (1 - below) for below in BELOW_WALL["processor"])
     return low * smallest, middle * median, middle * largest
 
 
@@ -285,15 +283,18 @@ class EnergyMeasurement(ContextDecorator):
     @property
     def energy(self) -> Quantity:
         """Energy of the block, or of the last call of a decorated function. [J]"""
-        assert self.statement  # raises where nothing has been measured
+        self._require_end()
         return self._ledger.energy()
 
     @property
     def statement(self) -> EnergyStatement:
         """Statement of the block, or of the last call of a decorated function."""
+        return self._require_end()
+
+    def _require_end(self) -> EnergyStatement:
         if self._statement is None:
             raise DataError([Finding("nothing has been measured yet", where=self._job, severity="error",
-                                     do="Ask for the statement after the block.")])  # fmt: skip
+                                     do="Ask for it after the block.")])  # fmt: skip
         return self._statement
 
 

@@ -20,10 +20,10 @@ from scipy.stats import t as student
 
 from gridtwin.ai_energy.quantity import BoundaryStep, Quantity
 from gridtwin.ai_energy.quotient import require_numbers
+from gridtwin.ai_energy.wall_meter import WALL_CAMPAIGN
 from gridtwin.errors import DataError, Finding
 
 Floats: TypeAlias = NDArray[np.float64]
-WALL_CAMPAIGN = "318 runs against a wall meter, github.com/raphischer/ai-energy-validation"
 FEWEST_GROUPS = 3
 """Groups of runs that a fit needs, so that leaving one out leaves something to compare."""
 
