@@ -201,6 +201,7 @@ def charge_cars(
 def shift_heat_pumps(
     p_thermostat_mw: Floats,
     p_shift_mw: Floats,
+    kelvin_start: Floats,
     pumps: HeatPumpArrays,
     steps: StepArrays,
     p_step_mw: Floats,
@@ -219,6 +220,8 @@ def shift_heat_pumps(
         Real power without schedule. [MW]
     p_shift_mw : ndarray, (interval, heat pump)
         Schedule minus expected power. [MW]
+    kelvin_start : ndarray, (heat pump, lane)
+        Deviation before the first step. [K]
     pumps : HeatPumpArrays
         Ratings and buildings.
     steps : StepArrays
@@ -231,7 +234,7 @@ def shift_heat_pumps(
         Output: deviation at the end of the point. [K]
     """
     lanes = p_step_mw.shape[1]
-    state = np.zeros((len(pumps.p_rated_mw), lanes))
+    state = kelvin_start.copy()
     for k in range(p_step_mw.shape[0]):
         point = k // steps.n_mean
         for pump in range(len(pumps.p_rated_mw)):

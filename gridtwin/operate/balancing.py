@@ -459,7 +459,8 @@ def _shift_heat_pumps(area: _Area, flexibility: Flexibility) -> _HeatPumps:
     kelvin = np.zeros_like(p_mean)
     asked = np.ascontiguousarray(area.real[:, at, np.newaxis])
     shift = np.ascontiguousarray((area.planned - area.base)[:, at])
-    shift_heat_pumps(asked, shift, _compile_heat_pumps(area, flexibility), area.means, p_step, p_mean, kelvin)
+    start, pumps = np.zeros((len(at), 1)), _compile_heat_pumps(area, flexibility)
+    shift_heat_pumps(asked, shift, start, pumps, area.means, p_step, p_mean, kelvin)
     return _HeatPumps(p_step[:, 0], p_mean[..., 0], kelvin[..., 0])
 
 

@@ -15,11 +15,13 @@ import pandas as pd
 from gridtwin.kernels.balancing import (
     BatteryArrays,
     BidArrays,
+    HeatPumpArrays,
     SessionArrays,
     StepArrays,
     balance_area,
     charge_cars,
     empty_balancing,
+    shift_heat_pumps,
 )
 from gridtwin.scenario import Flexibility
 from gridtwin.time_axis import TimeAxis
@@ -191,7 +193,7 @@ def advance_whole(
 def shift_rooms(
     park: Park, kelvin: np.ndarray, asked_mw: np.ndarray, shift_mw: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Heat pumps that shift what their thermostats ask for; the rule of `kernels.balancing.shift_heat_pumps`.
+    """Heat pumps that shift what their thermostats ask for.
 
     Parameters
     ----------
@@ -207,15 +209,12 @@ def shift_rooms(
     """
     ua, c, cop = (park.fact("heat_pump", name) for name in ("ua_mw_per_k", "c_mwh_per_k", "cop"))
     keep, rated = np.exp(-ua * park.hours / c), park.fact("heat_pump", "p_rated_mw")
-    gain, guard = cop * (1 - keep) / ua, park.flexibility.override_kelvin
-    power, rooms = np.empty_like(asked_mw), np.empty_like(asked_mw)
-    for k, (asked, shift) in enumerate(zip(asked_mw, shift_mw, strict=True)):
-        kept = keep * kelvin
-        extra = np.clip(asked + shift, 0.0, rated) - asked
-        extra = np.clip(extra, (-guard - kept) / gain, (guard - kept) / gain)
-        kelvin = kept + gain * extra
-        power[k], rooms[k] = asked + extra, kelvin
-    return power, rooms
+    pumps = HeatPumpArrays(rated, keep, cop * (1 - keep) / ua, park.flexibility.override_kelvin)
+    power, rooms = (np.zeros((*asked_mw.shape, 1)) for _ in range(2))
+    asked, start = (np.ascontiguousarray(part[..., np.newaxis]) for part in (asked_mw, kelvin))
+    steps, total = StepArrays(park.hours, 1, 1), np.zeros((len(asked_mw), 1))
+    shift_heat_pumps(asked, np.ascontiguousarray(shift_mw), start, pumps, steps, total, power, rooms)
+    return power[..., 0], rooms[..., 0]
 
 
 def _charge(park: Park, state: State, plan_mw: np.ndarray, stays: Stays, begin: int, stop: int) -> np.ndarray:

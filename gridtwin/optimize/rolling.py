@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gridtwin.errors import DataError, Finding
 from gridtwin.optimize.day_plan import read_devices
 from gridtwin.optimize.devices.battery import Battery
 from gridtwin.optimize.devices.device import Device
@@ -109,7 +110,8 @@ class RollingPlanner:
     Parameters
     ----------
     span : FlexibilityProblem
-        Devices, prices and inflexible power over the whole span in fine steps, without network rows.
+        Devices, prices and inflexible power over the whole span in fine steps, without network rows and lines of
+        losses.
     settings : RollingSettings
         How the window moves.
     limits : RollingLimits, optional
@@ -123,6 +125,10 @@ class RollingPlanner:
     """What earlier plans left in each device, by the name of the parameter; set it to what was measured."""
 
     def __post_init__(self) -> None:
+        if self.span.losses is not None:
+            fault = Finding("a moving window plans no lines of losses", where="span.losses", severity="error",
+                            do="Give marginal losses as bus_price_eur_per_kwh.", code="GT-O79")  # fmt: skip
+            raise DataError([fault])
         self.peak_so_far_kw = self.span.terms.peak_so_far_kw
         self._basis: KeyedBasis | None = None
         self._binding: set[tuple[int, int]] = set()

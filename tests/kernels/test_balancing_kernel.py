@@ -290,7 +290,7 @@ def shift(asked, moved, *, rated=1.0, keep=0.999, gain=0.1, guard=2.0, lanes=1):
     n_steps = len(asked) * 15
     p_step, p_mean, kelvin = np.zeros((n_steps, lanes)), np.zeros((n_steps, 1, lanes)), np.zeros((n_steps, 1, lanes))
     pumps = HeatPumpArrays(np.array([rated]), np.array([keep]), np.array([gain]), guard)
-    shift_heat_pumps(asked, moved, pumps, MINUTES, p_step, p_mean, kelvin)
+    shift_heat_pumps(asked, moved, np.zeros((1, lanes)), pumps, MINUTES, p_step, p_mean, kelvin)
     assert np.array_equal(p_step, p_mean[:, 0])
     return p_step[:, 0], kelvin[:, 0, 0]
 
@@ -330,7 +330,7 @@ def test_devices_are_lane_independent() -> None:
     def run(values):
         lanes = values.shape[2]
         out = np.zeros((120, lanes)), np.zeros((120, 2, lanes)), np.zeros((120, 2, lanes))
-        shift_heat_pumps(values, moved, pumps, MINUTES, *out)
+        shift_heat_pumps(values, moved, np.zeros(values.shape[1:]), pumps, MINUTES, *out)
         return out
 
     together, alone = run(asked), run(np.ascontiguousarray(asked[:, :, 4:5]))

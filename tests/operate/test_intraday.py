@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from gridtwin.data.market_rules import parse_market_rules, read_market_rules, read_market_text
 from gridtwin.errors import DataError, InfeasibleError
-from gridtwin.kernels.balancing import HeatPumpArrays, StepArrays, shift_heat_pumps
 from gridtwin.operate.intraday import run_intraday
 from gridtwin.operate.intraday_reality import Park, advance, advance_whole, open_state, read_stays, shift_rooms
 from gridtwin.operate.party_settlement import ACTIVATION_COLUMNS, settle_parties
@@ -244,16 +243,21 @@ def test_a_day_in_parts_is_the_whole_day() -> None:
     assert (state.charged_mwh <= stays.e_mwh + CLOSES).all()
 
 
-def test_rooms_follow_the_rule_of_real_time_balancing() -> None:
+def test_rooms_follow_the_heat_balance_from_where_they_are() -> None:
+    """Written out: power within rating, deviation within the guard, from 0 and from a warm room."""
     park, powers = busy_day(9)
     shift = (powers["plan_mw"] - powers["shift_base_mw"])[:, :1]
-    power, kelvin = shift_rooms(park, np.zeros(1), powers["asked_mw"], shift)
-    keep = np.exp(-np.array([0.0003]) * 0.25 / 0.015)
-    arrays = HeatPumpArrays(np.array([0.004]), keep, 3 * (1 - keep) / 0.0003, FLEXIBILITY.override_kelvin)
-    p_step, p_mean, rooms = np.zeros((96, 1)), np.zeros((96, 1, 1)), np.zeros((96, 1, 1))
-    shift_heat_pumps(powers["asked_mw"][..., None], shift, arrays, StepArrays(0.25, 1, 1), p_step, p_mean, rooms)
-    assert np.abs(power - p_mean[..., 0]).max() < 1e-15
-    assert np.abs(kelvin - rooms[..., 0]).max() < 1e-12
+    keep, guard = np.exp(-0.0003 * 0.25 / 0.015), FLEXIBILITY.override_kelvin
+    gain = 3 * (1 - keep) / 0.0003
+    for start in (0.0, 0.4):
+        power, kelvin = shift_rooms(park, np.array([start]), powers["asked_mw"], shift)
+        room = start
+        for k, (asked, moved) in enumerate(zip(powers["asked_mw"][:, 0], shift[:, 0], strict=True)):
+            extra = min(max(asked + moved, 0.0), 0.004) - asked
+            extra = min(max(extra, (-guard - keep * room) / gain), (guard - keep * room) / gain)
+            room = keep * room + gain * extra
+            assert power[k, 0] == pytest.approx(asked + extra, abs=1e-15)
+            assert kelvin[k, 0] == pytest.approx(room, abs=1e-12)
 
 
 def test_a_car_that_never_comes_is_not_waited_for() -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gridtwin.errors import DataError
 from gridtwin.optimize.devices.area import AreaTerms
 from gridtwin.optimize.devices.battery import Battery
 from gridtwin.optimize.devices.device import Device
 from gridtwin.optimize.devices.electric_car import ChargingSession
 from gridtwin.optimize.devices.heat_pump import HeatPump
-from gridtwin.optimize.model import FlexibilityProblem, LimitRows, build_flexibility_program, no_rows
+from gridtwin.optimize.model import FlexibilityProblem, LimitRows, LossLines, build_flexibility_program, no_rows
 from gridtwin.optimize.rolling import RollingLimits, RollingPlanner, RollingSettings, run_rolling
 from gridtwin.optimize.whole_numbers import FlexibilitySolver
 from gridtwin.optimize.window import Window, coarsening_blocks, cut_window
@@ -192,3 +193,10 @@ def test_a_peak_once_reached_is_paid_for() -> None:
     net = span.inflexible_kw + np.array([dense(plan, 3)[0] for plan in plans]).sum(axis=1)
     assert net.max() == pytest.approx(beyond, rel=0.02)
     assert planner.peak_so_far_kw == pytest.approx(net.max(), abs=1e-3)
+
+
+def test_lines_of_losses_are_refused_not_forgotten() -> None:
+    losses = LossLines(np.zeros(1, dtype=int), np.ones((1, 2)), np.zeros(1), np.ones(2 * DAY))
+    span = replace(span_of(some_devices()), losses=losses)
+    with pytest.raises(DataError, match="bus_price_eur_per_kwh"):
+        RollingPlanner(span, RollingSettings(np.ones(8, dtype=int)))
