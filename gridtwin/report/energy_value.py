@@ -37,7 +37,7 @@ def _row(what: str, value: Quantity) -> tuple[object, ...]:
 
 def _of_forecast(results: StudyResults) -> Iterator[tuple[str, Quantity]]:
     """What a forecast of one asset and day takes, and what skill it brings for that."""
-    spent = forecast_energy(results.ledger, forecasts_of(results.forecast))
+    spent = forecast_energy(results, forecasts_of(results.forecast))
     yield "energy per forecast of one asset and day, fit and calibration included", spent
     total = results.scores[results.scores["level"] == "total"] if len(results.scores) else results.scores
     if total.empty or not total["mae_naive_mw"].iloc[0] > 0:
@@ -67,15 +67,16 @@ def forecasts_of(forecast: xr.Dataset) -> int:
     return int(forecast.sizes["asset"] * len(issued))
 
 
-def forecast_energy(ledger: pd.DataFrame, forecasts: int) -> Quantity:
-    """Energy of the forecast stage by the number of its forecasts. [J]"""
+def forecast_energy(results: StudyResults, forecasts: int) -> Quantity:
+    """Energy of the forecast stage by the number of its forecasts, at the boundary of the study's ledger. [J]"""
+    ledger = results.ledger
     stage = ledger[ledger["step"] == "forecast"] if len(ledger) else ledger
     if stage.empty or stage["joules_p50"].isna().any() or not forecasts:
         return missing("J", reason="the ledger has no energy of the forecast stage")
     row = stage.iloc[0]
     ends = {f"p{end}": float(row[f"joules_p{end}"]) / forecasts for end in ("2_5", "50", "97_5")}
-    return Quantity(unit="J", kind=row["kind"], method=str(row["method"]),
-                    boundary="device" if row["kind"] == "measured" else "node", **ends)  # fmt: skip
+    boundary = results.energy.get("boundary")
+    return Quantity(unit="J", kind=row["kind"], method=str(row["method"]), boundary=boundary, **ends)
 
 
 def _of_network(results: StudyResults) -> Iterator[tuple[str, Quantity]]:
