@@ -32,6 +32,7 @@ def study(**changes: object) -> SimpleNamespace:
     base = {
         "name": "study",
         "ledger": LEDGER,
+        "energy": {"boundary": "node"},
         "scores": SCORES,
         "forecast": forecast,
         "realised": forecast,
@@ -46,6 +47,7 @@ def test_energy_and_skill_of_a_forecast() -> None:
     spent, skill, each = (table.loc[next(name for name in table.index if word in name)]
                           for word in ("per forecast of", "skill of", "per joule"))  # fmt: skip
     assert spent[["p2_5", "value", "p97_5"]].tolist() == [5.0, 10.0, 20.0] and spent["unit"] == "J"
+    assert spent["boundary"] == "node"
     assert skill["value"] == 0.25
     # dear forecasts bring least
     assert each[["p2_5", "value", "p97_5"]].tolist() == [0.0125, 0.025, 0.05] and each["kind"] == "estimated"
