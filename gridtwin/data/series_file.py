@@ -14,13 +14,9 @@ estimated); longer gaps of anything else are refused.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -28,10 +24,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gridtwin.data.parquet import read_parquet
-from gridtwin.errors import DataError, Finding, raise_errors
+from gridtwin.data.series_table import FileReader, path_of, pick_column, read_table, shown
+from gridtwin.errors import DataError, Finding
 from gridtwin.nomenclature import attrs_of
-from gridtwin.scenario import ProfileFile, SeriesFile
+from gridtwin.scenario import SeriesFile
 from gridtwin.time_axis import TimeAxis, to_utc
 
 Quantity = Literal["power", "price", "temperature"]
@@ -51,17 +47,11 @@ LONGEST_GAP = 4
 """Missing steps in a row that are interpolated."""
 LARGEST_SHARE_MISSING = 0.2
 """Beyond this the rest says too little about the missing part. [-]"""
-LARGEST_FILE_MB = 1024
-SERIES_FORMATS = (".csv", ".parquet")
-"""Endings of the files that are read."""
 WEEK = pd.Timedelta(days=7)
 SUBSTITUTED, ESTIMATED = 1, 2
 QUALITY_OF_KIND = {"measured": 0, "estimated": ESTIMATED, "assumed": 4}
 """Quality code of values that stand in a file, by what the file says of itself."""
-REACTIVE = " q"
-"""A column named like an asset with this behind it holds its reactive power."""
 OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
-QUOTED = re.compile(r'"[^"]*"')
 DECIMAL_COMMA = re.compile(r"\s*-?\d+,\d+\s*")
 
 
@@ -85,22 +75,6 @@ class Series:
     quality: pd.DataFrame
     axis: TimeAxis
     findings: tuple[Finding, ...]
-
-
-@dataclass
-class _Reader:
-    """What the steps of reading share: the section, the file's name for messages, the findings so far."""
-
-    section: SeriesFile
-    file: Path
-    findings: list[Finding] = field(default_factory=list)
-
-    def note(self, what: str, *, got: str = "", do: str = "", code: str = "") -> None:
-        self.findings.append(Finding(what, where=str(self.file), got=got, do=do, code=code))
-
-    def fail(self, what: str, *, at: str = "", expected: str = "", got: str = "", do: str = "", code: str) -> NoReturn:
-        where = f"{self.file}: {at}" if at else str(self.file)
-        raise DataError([Finding(what, where, expected, got, do, "error", code)])
 
 
 def read_weather(section: SeriesFile, axis: TimeAxis, base: Path = Path()) -> xr.Dataset:
@@ -148,10 +122,10 @@ def read_feeder_head(section: SeriesFile, base: Path = Path()) -> xr.Dataset:
 
 def _read_one(section: SeriesFile, axis: TimeAxis | None, base: Path, *, quantity: Quantity, name: str) -> xr.Dataset:
     """A file of one quantity as a dataset of one variable."""
-    reader = _Reader(section, _path_of(section, base))
-    table = _read_table(reader)
-    column = _pick_column(reader, table, name.split("_")[0])
-    series = _to_series(reader, table[[section.time_column, column]], axis, quantity)
+    reader = FileReader(section, path_of(section, base))
+    table = read_table(reader)
+    column = pick_column(reader, table, name.split("_")[0])
+    series = to_series(reader, table[[section.time_column, column]], axis, quantity)
     return xr.Dataset(
         {
             name: ("time", series.values[column].to_numpy(), attrs_of(name)),
@@ -186,11 +160,11 @@ def read_series(section: SeriesFile, axis: TimeAxis | None = None, base: Path = 
         If the file, a column or a stamp is missing, stands twice with two values, or
         cannot be read as what it was declared to be.
     """
-    reader = _Reader(section, _path_of(section, base))
-    return _to_series(reader, _read_table(reader), axis, None)
+    reader = FileReader(section, path_of(section, base))
+    return to_series(reader, read_table(reader), axis, None)
 
 
-def _to_series(reader: _Reader, table: pd.DataFrame, axis: TimeAxis | None, quantity: Quantity | None) -> Series:
+def to_series(reader: FileReader, table: pd.DataFrame, axis: TimeAxis | None, quantity: Quantity | None) -> Series:
     """The recipe: numbers, unit, UTC, regular, filled, on the axis."""
     found, factor = _unit_of(reader, quantity)
     values = _to_numbers(reader, table.drop(columns=reader.section.time_column))
@@ -208,88 +182,7 @@ def _to_series(reader: _Reader, table: pd.DataFrame, axis: TimeAxis | None, quan
     return Series(*on_axis, wanted, tuple(reader.findings))
 
 
-def _path_of(section: SeriesFile, base: Path) -> Path:
-    return section.file if section.file.is_absolute() else base / section.file
-
-
-def _read_table(reader: _Reader) -> pd.DataFrame:
-    """The file as it stands: texts and numbers under the names of its head."""
-    file = reader.file
-    if not file.is_file():
-        near = difflib.get_close_matches(file.name, _names_in(file.parent), n=1)
-        reader.fail("no such file", expected=near[0] if near else "", code="GT-D30")
-    if file.stat().st_size > LARGEST_FILE_MB * 1e6:
-        reader.fail("the file is too large", expected=f"at most {LARGEST_FILE_MB} MB", code="GT-D30")
-    if file.suffix.lower() not in SERIES_FORMATS:
-        reader.fail("unknown format of a series", expected=".csv or .parquet", got=file.suffix, code="GT-D30")
-    table = _read_csv(reader) if file.suffix.lower() == ".csv" else _read_parquet(reader)
-    if table.empty:
-        reader.fail("the file has no rows", code="GT-D30")
-    _need_column(reader, table, reader.section.time_column)
-    return table
-
-
-def _names_in(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-
-
-def _read_csv(reader: _Reader) -> pd.DataFrame:
-    try:
-        with reader.file.open(encoding="utf-8-sig") as lines:
-            head = lines.readline()
-            separator = max(",;\t", key=QUOTED.sub("", head).count)
-            names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
-            _check_head(reader, names)
-            with warnings.catch_warnings():
-                # pandas only warns, and drops the cells, where rows are longer than the head
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                table: pd.DataFrame = pd.read_csv(lines, sep=separator, names=names, index_col=False, low_memory=False)
-            return table
-    except pd.errors.EmptyDataError:
-        reader.fail("the file has no rows", code="GT-D30")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        do = "Decimal commas? Write points, or separate by semicolons."
-        reader.fail(f"the file is not a readable CSV: {str(error).strip()}", do=do, code="GT-D30")
-
-
-def _check_head(reader: _Reader, names: list[str]) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        reader.fail("a column stands twice", got=", ".join(doubled), code="GT-D31")
-
-
-def _read_parquet(reader: _Reader) -> pd.DataFrame:
-    try:
-        table = read_parquet(reader.file)
-    except (ValueError, OSError) as error:  # pyarrow's own errors derive from both
-        reader.fail(f"the file is not readable Parquet: {str(error).splitlines()[0]}", code="GT-D30")
-    return table.reset_index() if table.index.name == reader.section.time_column else table
-
-
-def _need_column(reader: _Reader, table: pd.DataFrame, name: str) -> None:
-    if name in table.columns:
-        return
-    columns = [str(column) for column in table.columns]
-    near = difflib.get_close_matches(name, columns, n=1)
-    reader.fail(
-        "the file lacks a column",
-        expected=name,
-        got=_shown(columns),
-        do=f"Did you mean {near[0]}?" if near else "",
-        code="GT-D31",
-    )
-
-
-def _pick_column(reader: _Reader, table: pd.DataFrame, name: str) -> str:
-    """The only column beside the time, or the one of this name."""
-    columns = [str(column) for column in table.columns if column != reader.section.time_column]
-    if len(columns) == 1:
-        return columns[0]
-    _need_column(reader, table, name)
-    return name
-
-
-def _unit_of(reader: _Reader, quantity: Quantity | None) -> tuple[Quantity, float]:
+def _unit_of(reader: FileReader, quantity: Quantity | None) -> tuple[Quantity, float]:
     known = [unit for unit, (found, _) in UNITS.items() if quantity in (None, found)]
     unit = reader.section.unit
     if unit in known:
@@ -306,7 +199,7 @@ def _unit_of(reader: _Reader, quantity: Quantity | None) -> tuple[Quantity, floa
     )
 
 
-def _to_numbers(reader: _Reader, table: pd.DataFrame) -> pd.DataFrame:
+def _to_numbers(reader: FileReader, table: pd.DataFrame) -> pd.DataFrame:
     """All columns as floats; what is no number is named by row."""
     numbers = table.apply(pd.to_numeric, errors="coerce").astype(float)
     for column in numbers:
@@ -320,7 +213,7 @@ def _to_numbers(reader: _Reader, table: pd.DataFrame) -> pd.DataFrame:
     return finite
 
 
-def _fail_number(reader: _Reader, column: str, row: int, text: str) -> NoReturn:
+def _fail_number(reader: FileReader, column: str, row: int, text: str) -> NoReturn:
     comma = bool(DECIMAL_COMMA.fullmatch(text))
     reader.fail(
         "a value is not a number",
@@ -332,7 +225,7 @@ def _fail_number(reader: _Reader, column: str, row: int, text: str) -> NoReturn:
     )
 
 
-def _to_times(reader: _Reader, stamps: pd.Series) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
+def _to_times(reader: FileReader, stamps: pd.Series) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
     """UTC interval starts in file order, and the step: the most frequent distance."""
     parsed = _parse_stamps(reader, stamps)
     zone, label = reader.section.zone, reader.section.label
@@ -351,7 +244,7 @@ def _to_times(reader: _Reader, stamps: pd.Series) -> tuple[pd.DatetimeIndex, pd.
     return (times - step if label == "end" else times).rename("time"), step
 
 
-def _parse_stamps(reader: _Reader, stamps: pd.Series) -> pd.DatetimeIndex:
+def _parse_stamps(reader: FileReader, stamps: pd.Series) -> pd.DatetimeIndex:
     if isinstance(stamps.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(stamps.dtype):
         parsed = stamps
     else:
@@ -370,7 +263,7 @@ def _parse_stamps(reader: _Reader, stamps: pd.Series) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(parsed)
 
 
-def _without_repeats(reader: _Reader, values: pd.DataFrame) -> pd.DataFrame:
+def _without_repeats(reader: FileReader, values: pd.DataFrame) -> pd.DataFrame:
     """Rows in order of time, equal repeats dropped; two values for one time are refused."""
     if not values.index.is_monotonic_increasing:
         reader.note("the rows were not in order of time and were sorted", code="GT-D04")
@@ -389,7 +282,7 @@ def _without_repeats(reader: _Reader, values: pd.DataFrame) -> pd.DataFrame:
     return values[~repeated]
 
 
-def _to_regular(reader: _Reader, values: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
+def _to_regular(reader: FileReader, values: pd.DataFrame, step: pd.Timedelta) -> pd.DataFrame:
     """Every step from first to last, missing ones empty; a stamp beside the grid is refused."""
     start = values.index[0]
     beside = np.flatnonzero((values.index - start) % step != pd.Timedelta(0))
@@ -404,7 +297,7 @@ def _to_regular(reader: _Reader, values: pd.DataFrame, step: pd.Timedelta) -> pd
     return regular
 
 
-def _check_cover(reader: _Reader, own: TimeAxis, wanted: TimeAxis) -> None:
+def _check_cover(reader: FileReader, own: TimeAxis, wanted: TimeAxis) -> None:
     if own.start <= wanted.start and wanted.end <= own.end:
         return
     missing = wanted.start if wanted.start < own.start or own.end < wanted.start else own.end
@@ -423,7 +316,7 @@ def _around(values: pd.DataFrame, axis: TimeAxis, step: pd.Timedelta, margin: pd
 
 
 def _fill_gaps(
-    reader: _Reader, values: pd.DataFrame, axis: TimeAxis, step: pd.Timedelta, quantity: Quantity
+    reader: FileReader, values: pd.DataFrame, axis: TimeAxis, step: pd.Timedelta, quantity: Quantity
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Filled values and their quality codes; only gaps on the axis are told or refused."""
     quality = pd.DataFrame(np.int8(0), index=values.index, columns=values.columns)
@@ -446,7 +339,7 @@ def _fill_gaps(
     return filled, quality.astype(np.int8)
 
 
-def _check_share(reader: _Reader, missing: pd.DataFrame) -> None:
+def _check_share(reader: FileReader, missing: pd.DataFrame) -> None:
     share = missing.mean()
     if share.max() > LARGEST_SHARE_MISSING:
         reader.fail(
@@ -465,7 +358,7 @@ def _gap_lengths(missing: pd.DataFrame) -> pd.DataFrame:
     return lengths
 
 
-def _check_filled(reader: _Reader, values: pd.DataFrame, step: pd.Timedelta) -> None:
+def _check_filled(reader: FileReader, values: pd.DataFrame, step: pd.Timedelta) -> None:
     left = values.isna()
     if left.to_numpy().any():
         column = left.any().idxmax()
@@ -478,16 +371,16 @@ def _check_filled(reader: _Reader, values: pd.DataFrame, step: pd.Timedelta) -> 
         )
 
 
-def _tell_filled(reader: _Reader, quality: pd.DataFrame) -> None:
+def _tell_filled(reader: FileReader, quality: pd.DataFrame) -> None:
     for code, how in ((SUBSTITUTED, "interpolated"), (ESTIMATED, "taken from a week before or after")):
         count = int((quality == code).to_numpy().sum())
         if count:
             columns = [str(column) for column in quality if (quality[column] == code).any()]
-            reader.note(f"{count} missing values are {how}", got=f"columns {_shown(columns)}", code="GT-D07")
+            reader.note(f"{count} missing values are {how}", got=f"columns {shown(columns)}", code="GT-D07")
 
 
 def _on_axis(
-    reader: _Reader,
+    reader: FileReader,
     values: pd.DataFrame,
     quality: pd.DataFrame,
     axis: TimeAxis,
@@ -509,7 +402,7 @@ def _on_axis(
     return values.iloc[source].set_axis(axis.times), codes
 
 
-def _check_grids(reader: _Reader, start: pd.Timestamp, axis: TimeAxis, step: pd.Timedelta) -> None:
+def _check_grids(reader: FileReader, start: pd.Timestamp, axis: TimeAxis, step: pd.Timedelta) -> None:
     """The one grid must subdivide the other, so that no interval is torn apart."""
     coarse, fine = max(step, axis.step), min(step, axis.step)
     if coarse % fine == pd.Timedelta(0) and (axis.start - start) % fine == pd.Timedelta(0):
@@ -540,142 +433,8 @@ def _between_centres(values: pd.DataFrame, axis: TimeAxis, step: pd.Timedelta) -
     return pd.DataFrame(lines, index=axis.times)
 
 
-def _shown(names: Iterable[str], most: int = 8) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _short(step: pd.Timedelta) -> str:
     minutes = step / pd.Timedelta(minutes=1)
     return f"{minutes / 60:g} h" if minutes >= 60 else f"{minutes:g} min"
 
 
-@dataclass(frozen=True, eq=False)
-class Replacement:
-    """Power of the assets that the user's own files replace.
-
-    Parameters
-    ----------
-    p_mw, q_mvar : DataFrame, (time, asset)
-        Consumption positive. [MW], [Mvar]
-    quality : DataFrame, (time, asset)
-        int8 quality codes.
-    findings : tuple of Finding
-        What was sorted, dropped or filled.
-    """
-
-    p_mw: pd.DataFrame
-    q_mvar: pd.DataFrame
-    quality: pd.DataFrame
-    findings: tuple[Finding, ...]
-
-
-def read_profile_files(
-    sections: Sequence[ProfileFile], axis: TimeAxis, base: Path = Path(), *, assets: Iterable[str]
-) -> Replacement:
-    """Power of named assets from the user's own files.
-
-    Parameters
-    ----------
-    sections : sequence of ProfileFile
-        One per file. A column is named like an asset; the column `<asset> q` beside it holds
-        its reactive power, else the declared power factor gives it, inductive.
-    axis : TimeAxis
-        Every interval must lie within the data.
-    base : path
-        Folder of relative paths.
-    assets : iterable of str
-        Names of the network's assets.
-
-    Returns
-    -------
-    Replacement
-        Only the named assets.
-
-    Raises
-    ------
-    DataError
-        If a column names no asset, or two files name the same.
-    """
-    known = list(assets)
-    parts: list[Replacement] = []
-    faults: list[Finding] = []
-    for number, section in enumerate(sections):
-        try:
-            with naming_file(number):
-                parts.append(_read_profile_file(section, axis, base, known))
-        except DataError as error:
-            faults += error.findings
-    raise_errors(faults, DataError)
-    if not parts:
-        empty = pd.DataFrame(index=axis.times)
-        return Replacement(empty, empty.copy(), empty.astype(np.int8), ())
-    _check_claimed_once([(str(_path_of(section, base)), part) for section, part in zip(sections, parts, strict=True)])
-    p_mw, q_mvar, quality = (
-        pd.concat([getattr(part, name) for part in parts], axis=1) for name in ("p_mw", "q_mvar", "quality")
-    )
-    return Replacement(p_mw, q_mvar, quality, tuple(finding for part in parts for finding in part.findings))
-
-
-@contextmanager
-def naming_file(number: int) -> Iterator[None]:
-    """Put the scenario key of a file of `[[profiles.file]]` in front of the place of every fault."""
-    try:
-        yield
-    except DataError as error:
-        named = [replace(fault, where=f"profiles.file.{number}.file: {fault.where}") for fault in error.findings]
-        raise DataError(named) from error
-
-
-def _read_profile_file(section: ProfileFile, axis: TimeAxis, base: Path, known: list[str]) -> Replacement:
-    reader = _Reader(section, _path_of(section, base))
-    series = _to_series(reader, _read_table(reader), axis, "power")
-    columns = [str(column) for column in series.values]
-    reactive = {name + REACTIVE: name for name in known if name + REACTIVE not in known}
-    active = [column for column in columns if column not in reactive]
-    _check_known(reader, active, known)
-    _check_has_active(reader, [reactive[column] for column in columns if column in reactive], active)
-    p_mw = series.values[active]
-    tangent = np.sqrt(1 - section.cos_phi**2) / section.cos_phi
-    q_mvar = pd.DataFrame(
-        {
-            name: series.values[name + REACTIVE] if name + REACTIVE in columns else p_mw[name].abs() * tangent
-            for name in active
-        }
-    )
-    quality = series.quality[active].mask(series.quality[active] == 0, QUALITY_OF_KIND[section.kind])
-    return Replacement(p_mw, q_mvar, quality.astype(np.int8), series.findings)
-
-
-def _check_known(reader: _Reader, columns: list[str], known: list[str]) -> None:
-    any_asset = f"the name of an asset: {_shown(known, 5)}"
-    findings = [
-        Finding(
-            "the column names no asset of the network",
-            where=f"{reader.file}: column {column}",
-            expected=" or ".join(difflib.get_close_matches(column, known, n=3)) or any_asset,
-            severity="error",
-            code="GT-D34",
-        )
-        for column in columns
-        if column not in known
-    ]
-    if findings:
-        raise DataError(findings)
-
-
-def _check_has_active(reader: _Reader, reactive: list[str], active: list[str]) -> None:
-    alone = [name for name in reactive if name not in active]
-    if alone:
-        reader.fail("reactive power stands without active power", expected=_shown(alone), code="GT-D35")
-
-
-def _check_claimed_once(parts: list[tuple[str, Replacement]]) -> None:
-    owner: dict[str, str] = {}
-    for number, (file, part) in enumerate(parts):
-        for name in map(str, part.p_mw):
-            if name in owner:
-                what, got = f"two files give the power of {name}", f"also {owner[name]}"
-                with naming_file(number):
-                    raise DataError([Finding(what, file, got=got, severity="error", code="GT-D36")])
-            owner[name] = file

@@ -16,17 +16,11 @@ import xarray as xr
 from gridtwin.data.data_centre import list_jobs
 from gridtwin.data.data_centre_profiles import build_data_centre_profiles, check_data_centres
 from gridtwin.data.growth_profiles import build_growth_profiles
+from gridtwin.data.profile_files import naming_file, read_profile_files
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
 from gridtwin.data.rules import RuleSet, read_rules
-from gridtwin.data.series_file import (
-    SERIES_FORMATS,
-    naming_file,
-    read_feeder_head,
-    read_prices,
-    read_profile_files,
-    read_series,
-    read_weather,
-)
+from gridtwin.data.series_file import read_feeder_head, read_prices, read_series, read_weather
+from gridtwin.data.series_table import SERIES_FORMATS
 from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
 from gridtwin.forecast.history import history_length
 from gridtwin.forecast.model import check_model

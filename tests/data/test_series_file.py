@@ -9,13 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridtwin.data.series_file import (
-    read_feeder_head,
-    read_prices,
-    read_profile_files,
-    read_series,
-    read_weather,
-)
+from gridtwin.data.profile_files import read_profile_files
+from gridtwin.data.series_file import read_feeder_head, read_prices, read_series, read_weather
 from gridtwin.errors import DataError
 from gridtwin.scenario import ProfileFile, SeriesFile
 from gridtwin.time_axis import TimeAxis
