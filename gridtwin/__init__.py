@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "apply_schedule": "operate.dispatch",
+    "backtest": "forecast.backtest",
     "build_snapshot": "grid.snapshot",
     "build_twin": "grid.twin",
     "certify_schedule": "optimize.certificate",

@@ -77,7 +77,7 @@ class SeriesFile(Section):
     label: Literal["start", "end"] = "start"
     """Side of the interval that a stamp names."""
     unit: str = ""
-    """Unit of the values: kW, MW, kWh, MWh, EUR/MWh, EUR/kWh, ct/kWh or degC."""
+    """Unit of the values: kW, MW, kWh, MWh, EUR/MWh, EUR/kWh, ct/kWh or degC; weather also W/m2, m/s, %, hPa, mixed."""
     sign: Literal["consumption", "generation"] = "consumption"
     """What a positive value means (power and energy only)."""
     kind: Kind = "measured"
@@ -126,15 +126,26 @@ class Observation(Section):
     """Kinds of assets without a meter of their own; they are scaled to the measurement."""
 
 
+class WeatherForecast(SeriesFile):
+    """A file of what was forecast of the weather, over the history and the studied days; every column is used."""
+
+    issued_column: str = ""
+    """Column with the time at which each value was issued; empty: the values are taken as known at issue."""
+
+
 class Forecast(Section):
     """The day-ahead forecast."""
 
-    model: str = "LightGBMModel"
-    """Darts model: LightGBMModel or SKLearnModel (ridge)."""
-    history_days: Annotated[int, Field(ge=21, le=366)] = 120
+    model: str = "DayAheadRidge"
+    """DayAheadRidge, DayAheadTrees, DayAheadBlend, SeasonalNaive, or the name of any Darts model."""
+    arguments: dict[str, Any] = {}
+    """Arguments of a Darts model, by their names in Darts."""
+    weather: tuple[WeatherForecast, ...] = ()
+    """Forecast weather that the model may use, any number of files."""
+    history_days: Annotated[int, Field(ge=21, le=366)] = 150
     """Days before issue that the model may learn from."""
-    calibration_days: Annotated[int, Field(ge=7, le=120)] = 35
-    """Last days of the history, kept out of training, whose errors give bands and paths."""
+    calibration_days: Annotated[int, Field(ge=7, le=120)] = 56
+    """Last days of the history whose errors give bands and paths; each was forecast from the days before it alone."""
     paths: Annotated[int, Field(ge=2, le=2000)] = 50
     """Number of correlated sample paths."""
     quantiles: tuple[Share, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)

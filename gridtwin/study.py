@@ -88,7 +88,8 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         profiles, realised = observed.profiles, observed.profiles.sel(time=studied.times)
     with stage("forecast"):
         predicted = forecast(profiles, studied.local_days, scenario.forecast, issue=scenario.time.issue,
-                             seed=scenario.seed, installed_mw=twin.assets["p_rated_mw"])  # fmt: skip
+                             seed=scenario.seed, installed_mw=twin.assets["p_rated_mw"],
+                             weather=inputs.forecast_weather)  # fmt: skip
         predicted = declare_power(predicted, profiles, "computing_job")
     with stage("power flow"):
         flows = {"forecast": run_power_flow(twin, predicted), "realised": run_power_flow(twin, realised)}

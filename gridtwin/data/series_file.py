@@ -30,7 +30,7 @@ from gridtwin.nomenclature import attrs_of
 from gridtwin.scenario import SeriesFile
 from gridtwin.time_axis import TimeAxis, to_utc
 
-Quantity = Literal["power", "price", "temperature"]
+Quantity = Literal["power", "price", "temperature", "weather"]
 UNITS: dict[str, tuple[Quantity, float]] = {
     "MW": ("power", 1.0),
     "kW": ("power", 1e-3),
@@ -40,8 +40,14 @@ UNITS: dict[str, tuple[Quantity, float]] = {
     "EUR/kWh": ("price", 1e3),
     "ct/kWh": ("price", 10.0),
     "degC": ("temperature", 1.0),
+    "W/m2": ("weather", 1.0),
+    "m/s": ("weather", 1.0),
+    "%": ("weather", 1.0),
+    "hPa": ("weather", 1.0),
+    "mixed": ("weather", 1.0),
 }
-"""Unit in a file -> quantity and factor to MW, EUR/MWh or °C; energy is divided by the interval besides."""
+"""Unit in a file -> quantity and factor to MW, EUR/MWh or °C, weather as it stands; energy is divided by the interval
+besides. `mixed` are columns of several units of weather."""
 ENERGY_UNITS = frozenset(["MWh", "kWh"])
 LONGEST_GAP = 4
 """Missing steps in a row that are interpolated."""
@@ -168,7 +174,7 @@ def to_series(reader: FileReader, table: pd.DataFrame, axis: TimeAxis | None, qu
     """The recipe: numbers, unit, UTC, regular, filled, on the axis."""
     found, factor = _unit_of(reader, quantity)
     values = _to_numbers(reader, table.drop(columns=reader.section.time_column))
-    values.index, step = _to_times(reader, table[reader.section.time_column])
+    values.index, step = to_times(reader, table[reader.section.time_column])
     regular = _to_regular(reader, _without_repeats(reader, values), step)
     hours = step / pd.Timedelta(hours=1) if reader.section.unit in ENERGY_UNITS else 1.0
     sign = -1.0 if found == "power" and reader.section.sign == "generation" else 1.0
@@ -225,26 +231,30 @@ def _fail_number(reader: FileReader, column: str, row: int, text: str) -> NoRetu
     )
 
 
-def _to_times(reader: FileReader, stamps: pd.Series) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
+def to_times(reader: FileReader, stamps: pd.Series) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
     """UTC interval starts in file order, and the step: the most frequent distance."""
-    parsed = _parse_stamps(reader, stamps)
-    zone, label = reader.section.zone, reader.section.label
+    times = utc_stamps(reader, stamps)
+    distances = pd.Series(np.diff(np.unique(times.to_numpy())))
+    if distances.empty:
+        reader.fail("the step is unknown", expected="at least two different stamps", got="one", code="GT-D01")
+    step = pd.Timedelta(distances.mode().iloc[0])
+    return (times - step if reader.section.label == "end" else times).rename("time"), step
+
+
+def utc_stamps(reader: FileReader, stamps: pd.Series, column: str = "") -> pd.DatetimeIndex:
+    """The stamps of a column in UTC, naive ones by the declared zone."""
+    parsed = _parse_stamps(reader, stamps, column or reader.section.time_column)
     try:
-        times = to_utc(parsed, zone, step=pd.Timedelta(0))
+        return to_utc(parsed, reader.section.zone, step=pd.Timedelta(0))
     except DataError as error:
         located = [
             Finding(each.what, str(reader.file), each.expected, each.got, each.do, "error", each.code)
             for each in error.findings
         ]
         raise DataError(located) from error
-    distances = pd.Series(np.diff(np.unique(times.to_numpy())))
-    if distances.empty:
-        reader.fail("the step is unknown", expected="at least two different stamps", got="one", code="GT-D01")
-    step = pd.Timedelta(distances.mode().iloc[0])
-    return (times - step if label == "end" else times).rename("time"), step
 
 
-def _parse_stamps(reader: FileReader, stamps: pd.Series) -> pd.DatetimeIndex:
+def _parse_stamps(reader: FileReader, stamps: pd.Series, column: str) -> pd.DatetimeIndex:
     if isinstance(stamps.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(stamps.dtype):
         parsed = stamps
     else:
@@ -255,7 +265,7 @@ def _parse_stamps(reader: FileReader, stamps: pd.Series) -> pd.DatetimeIndex:
     if len(wrong):
         reader.fail(
             "a stamp is not a date and time",
-            at=f"line {int(wrong[0]) + 2}, column {reader.section.time_column}",
+            at=f"line {int(wrong[0]) + 2}, column {column}",
             expected="ISO 8601 such as 2016-12-08 17:15:00",
             got=repr(str(stamps.iloc[wrong[0]])),
             code="GT-D02",
@@ -397,7 +407,7 @@ def _on_axis(
         return _mean_of(values.iloc[part], count, axis.times), _worst_of(quality.iloc[part], count, axis.times)
     source = values.index.get_indexer(axis.times, method="ffill")
     codes = quality.iloc[source].set_axis(axis.times)
-    if quantity == "temperature":
+    if quantity in ("temperature", "weather"):
         return _between_centres(values, axis, step), codes
     return values.iloc[source].set_axis(axis.times), codes
 

@@ -127,8 +127,13 @@ def free_day_flags(dates: tuple[dt.date, ...], zone: str) -> np.ndarray:
 
 def sun_elevation_degree(axis: TimeAxis) -> np.ndarray:
     """Elevation of the sun at the middle of each step, (time,); NaN for a zone without a place. [°]"""
-    place = PLACES.get(axis.zone)
+    return sun_elevation_at(axis.times, axis.step, axis.zone)
+
+
+def sun_elevation_at(times: pd.DatetimeIndex, step: pd.Timedelta, zone: str) -> np.ndarray:
+    """Elevation of the sun at the middle of steps that need not follow each other, (time,). [°]"""
+    place = PLACES.get(zone)
     if place is None:
-        return np.full(axis.length, np.nan)
-    sun = solar_position(axis.times + axis.step / 2, place.latitude_degree, place.longitude_degree)
+        return np.full(len(times), np.nan)
+    sun = solar_position(times + step / 2, place.latitude_degree, place.longitude_degree)
     return np.asarray(np.degrees(np.arcsin(sun.cos_zenith)))

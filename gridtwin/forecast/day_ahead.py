@@ -10,14 +10,16 @@ import pandas as pd
 import xarray as xr
 
 from gridtwin.data.profiles import Profiles
-from gridtwin.errors import Finding
-from gridtwin.forecast.calendar import PLACES, free_day_flags, sun_elevation_degree
-from gridtwin.forecast.features import SIMILAR_DAYS, WARM_UP_DAYS, build_features
+from gridtwin.errors import DataError, Finding
+from gridtwin.forecast.calendar import PLACES, ClockGrid, free_day_flags, sun_elevation_degree
+from gridtwin.forecast.day_design import Covariates
+from gridtwin.forecast.features import SIMILAR_DAYS
 from gridtwin.forecast.history import GENERATION, STATUS, History, known_power, read_history
-from gridtwin.forecast.model import train_and_predict
 from gridtwin.forecast.naive import naive_cube
 from gridtwin.forecast.paths import PastErrors, alike_days, draw_days, error_days, lay_paths, lay_quantiles
+from gridtwin.forecast.point_models import ModelInputs, roll_model
 from gridtwin.forecast.reactive import ASSUMED_COS_PHI, reactive_power
+from gridtwin.forecast.rolled import Rolled
 from gridtwin.nomenclature import attrs_of
 from gridtwin.scenario import Forecast as ForecastSection
 
@@ -33,12 +35,13 @@ def forecast(
     issue: dt.time,
     seed: int,
     installed_mw: pd.Series,
+    weather: pd.DataFrame | None = None,
 ) -> xr.Dataset:
     """Point forecast, bands, correlated paths and the naive reference of whole local days.
 
-    Each day is forecast with what had ended at `issue` of the day before, no
-    weather given. One model over all assets is trained before the calibration
-    days of the first studied day; bands and paths of each day come from the
+    Each day is forecast with what had ended at `issue` of the day before, and with
+    the weather as it was forecast by then where it is given. The model forecasts the
+    calibration days in the same way; bands and paths of each day come from the
     errors of its own last calibration days.
 
     Parameters
@@ -55,6 +58,9 @@ def forecast(
         Seed of the model and of the drawn days.
     installed_mw : Series
         Rating by asset name. [MW]
+    weather : DataFrame, (time, variable), optional
+        Known at the issue of each day, from `data.weather_forecast.read_weather_forecast`;
+        UTC, over the history and the days.
 
     Returns
     -------
@@ -66,39 +72,69 @@ def forecast(
     Raises
     ------
     DataError
-        If the history is too short or an active asset has no rating.
+        If the history is too short, an active asset has no rating, the weather does
+        not cover the history, or the model does not exist.
     """
     history = read_history(profiles, days, settings, issue=issue, installed_mw=installed_mw)
     naive = naive_cube(history)
-    point = predict_days(history, naive, settings.model, seed=seed)
-    paths, quantiles = spread_days(history, point, settings, seed=seed)
-    return label_forecast(profiles, history, settings, relative=(paths, quantiles, naive))
+    covariates = Covariates(weather_cubes(weather, history.grid))
+    rolled = predict_days(history, naive, settings, covariates, seed=seed)
+    paths, quantiles = spread_days(history, rolled.point, settings, seed=seed)
+    return label_forecast(
+        profiles, history, settings, relative=(paths, quantiles, naive), weather=tuple(covariates.weather)
+    )
 
 
-def predict_days(history: History, naive: np.ndarray, model: str, *, seed: int) -> np.ndarray:
-    """Forecast of the calibration and studied days, relative, (day, slot, asset); NaN before.
+def weather_cubes(weather: pd.DataFrame | None, grid: ClockGrid) -> dict[str, np.ndarray]:
+    """Each variable on the days and slots of the grid, (day, slot); a slot that the clock skips repeats the one before.
+
+    Raises
+    ------
+    DataError
+        If a step has no value.
+    """
+    if weather is None:
+        return {}
+    values = weather.reindex(grid.axis.times).to_numpy(dtype=float)
+    missing = np.flatnonzero(np.isnan(values).any(axis=1))
+    if len(missing):
+        where = grid.axis.times[missing[0]]
+        what = f"the weather lacks {len(missing)} steps of the history and the studied days"
+        raise DataError([Finding(what, "weather", got=f"first missing at {where} UTC", severity="error")])
+    cube = grid.to_cube(values)
+    for slot in range(1, grid.slots):
+        cube[:, slot] = np.where(np.isnan(cube[:, slot]), cube[:, slot - 1], cube[:, slot])
+    return {str(name): cube[:, :, column] for column, name in enumerate(weather)}
+
+
+def predict_days(
+    history: History, naive: np.ndarray, settings: ForecastSection, covariates: Covariates, *, seed: int
+) -> Rolled:
+    """Rolled forecast of all assets, relative; NaN before the calibration days.
 
     Assets that the model cannot serve keep the naive forecast.
     """
-    grid, modelled = history.grid, history.modelled
+    modelled = history.modelled
     point = naive.copy()
-    point[: history.first_calibration] = np.nan
     if len(modelled):
-        cube = history.cube[:, :, modelled]
-        training = slice(grid.steps_from(WARM_UP_DAYS).start, grid.steps_from(history.first_calibration).start)
-        predicted = train_and_predict(
-            model,
-            build_features(cube, grid, history.known),
-            grid.to_steps(cube).T,
-            history.kind[modelled],
-            times=grid.axis.times,
-            training=training,
-            seed=seed,
+        rolled = roll_model(
+            settings.model,
+            ModelInputs(
+                cube=history.cube[:, :, modelled],
+                naive=naive[:, :, modelled],
+                kind=history.kind[modelled],
+                grid=history.grid,
+                known=history.known,
+                first=history.first_calibration,
+                covariates=covariates,
+                levels=settings.quantiles,
+                arguments=settings.arguments,
+                seed=seed,
+            ),
         )
-        steps = np.full((grid.axis.length, len(modelled)), np.nan, dtype=np.float32)
-        steps[training.stop :] = predicted.T
-        point[:, :, modelled] = grid.to_cube(steps)
-    return point
+        point[:, :, modelled] = np.where(np.isnan(rolled.point), naive[:, :, modelled], rolled.point)
+    point[: history.first_calibration] = np.nan
+    return Rolled(point)
 
 
 def spread_days(
@@ -170,6 +206,7 @@ def label_forecast(
     settings: ForecastSection,
     *,
     relative: tuple[np.ndarray, np.ndarray, np.ndarray],
+    weather: Sequence[str] = (),
 ) -> xr.Dataset:
     """Dataset in MW and Mvar on the steps of the studied days."""
     grid, ratings = history.grid, history.installed_mw
@@ -193,7 +230,7 @@ def label_forecast(
         "reactive_ratio": ("asset", ratio, {"units": "Mvar/MW"}),
         **{name: profiles.coords[name] for name in ("asset", "element", "index", "kind")},
     }
-    return xr.Dataset(variables, coords=coords, attrs=forecast_attrs(history, settings))
+    return xr.Dataset(variables, coords=coords, attrs=forecast_attrs(history, settings, weather))
 
 
 def forecast_reactive_power(profiles: Profiles, history: History, p_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,12 +241,12 @@ def forecast_reactive_power(profiles: Profiles, history: History, p_mw: np.ndarr
     return reactive_power(p_mw, p_known, q_known)
 
 
-def forecast_attrs(history: History, settings: ForecastSection) -> dict[str, str | int]:
+def forecast_attrs(history: History, settings: ForecastSection, weather: Sequence[str]) -> dict[str, str | int]:
     """What a reader of the forecast must know."""
     place = PLACES.get(history.grid.axis.zone)
     return {
-        "model": f"Darts {settings.model}, one for all assets",
-        "weather": "none used",
+        "model": model_words(settings.model),
+        "weather": ", ".join(weather) or "none used",
         "paths": "forecast plus errors of whole past days, drawn jointly for all assets",
         "reactive_power": f"q = ratio p, ratio of the history per asset; cos phi {ASSUMED_COS_PHI} where unknown",
         "calendar": f"holidays and sun of {place.country}" if place else "neither holidays nor sun, zone without place",
@@ -218,6 +255,19 @@ def forecast_attrs(history: History, settings: ForecastSection) -> dict[str, str
         "step": history.grid.axis.step.isoformat(),
         "zone": history.grid.axis.zone,
     }
+
+
+def model_words(name: str) -> str:
+    """What a reader of the page should know of the model."""
+    return MODEL_WORDS.get(name, f"Darts {name}")
+
+
+MODEL_WORDS = {
+    "DayAheadRidge": "DayAheadRidge, one ridge regression per asset, refitted every day",
+    "DayAheadTrees": "DayAheadTrees, gradient boosted trees over all assets on the errors of DayAheadRidge",
+    "DayAheadBlend": "DayAheadBlend, several models weighted by their recent errors",
+    "SeasonalNaive": "SeasonalNaive, the same weekday a week before; feed-in: the last complete day",
+}
 
 
 def check_forecast(predicted: xr.Dataset) -> tuple[Finding, ...]:

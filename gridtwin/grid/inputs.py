@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,11 +20,12 @@ from gridtwin.data.growth_profiles import build_growth_profiles
 from gridtwin.data.profile_files import naming_file, read_profile_files
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
 from gridtwin.data.rules import RuleSet, read_rules
-from gridtwin.data.series_file import read_feeder_head, read_prices, read_series, read_weather
+from gridtwin.data.series_file import Series, read_feeder_head, read_prices, read_series, read_weather
 from gridtwin.data.series_table import SERIES_FORMATS
+from gridtwin.data.weather_forecast import read_weather_forecast
 from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
 from gridtwin.forecast.history import history_length
-from gridtwin.forecast.model import check_model
+from gridtwin.forecast.point_models import check_model
 from gridtwin.grid.connection_buses import check_connection_buses
 from gridtwin.grid.data_centres import place_data_centres
 from gridtwin.grid.growth import place_growth
@@ -66,6 +68,8 @@ class StudyInputs:
         Batch jobs of data centres, see `data_centre.JOB_COLUMNS`.
     weather, prices : Dataset or None
         On the axis of the profiles and of the studied days.
+    forecast_weather : DataFrame or None
+        What was forecast of the weather, (time, variable), over the history and the studied days.
     feeder_head : Dataset or None
         Measured power into the network before the first issue.
     unmetered : tuple of str
@@ -81,6 +85,7 @@ class StudyInputs:
     jobs: pd.DataFrame
     weather: xr.Dataset | None
     prices: xr.Dataset | None
+    forecast_weather: pd.DataFrame | None
     feeder_head: xr.Dataset | None
     unmetered: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -123,6 +128,7 @@ def read_inputs(
     if given:
         reading("time.first_day", lambda: check_horizon(axis, studied, forecast))
     reading("forecast.model", lambda: check_model(forecast.model))
+    foreseen = read_foreseen_weather(reading, forecast, axis, studied, issue=issue, folder=folder) if given else []
     twin = None
     if source:
         twin = read_twin(reading, network, source, rules, growth=growth, data_centre=data_centre, seed=seed)
@@ -146,10 +152,38 @@ def read_inputs(
         jobs=list_jobs(data_centre, studied.zone),
         weather=temperature,
         prices=day_ahead,
+        forecast_weather=pd.concat([series.values for series in foreseen], axis=1) if foreseen else None,
         feeder_head=_before_issue(head, studied, issue) if head is not None else None,
         unmetered=observe.unmetered if observe else (),
-        findings=(*source.findings, *twin.findings, *own.findings, *cut, *_noticed(temperature, day_ahead, head)),
+        findings=(*source.findings, *twin.findings, *own.findings, *cut, *_noticed(temperature, day_ahead, head),
+                  *(finding for series in foreseen for finding in series.findings)),
     )
+
+
+def read_foreseen_weather(
+    reading: Reading, forecast: Forecast, axis: TimeAxis, studied: TimeAxis, *, issue: dt.time, folder: Path
+) -> list[Series]:
+    """The files of forecast weather over the history and the studied days; faults are kept by `reading`."""
+    if not forecast.weather:
+        return []
+    horizon = reading("time.first_day", lambda: _forecast_axis(axis, studied, forecast))
+    if horizon is None:
+        return []
+    read = [
+        reading(
+            f"forecast.weather.{number}.file",
+            partial(read_weather_forecast, section, horizon, folder, issue=issue),
+        )
+        for number, section in enumerate(forecast.weather)
+    ]
+    return [series for series in read if series is not None]
+
+
+def _forecast_axis(axis: TimeAxis, studied: TimeAxis, forecast: Forecast) -> TimeAxis:
+    """History, day of the first issue and studied days."""
+    days = studied.local_days
+    first = days[0] - dt.timedelta(days=history_length(axis.start, days, forecast, zone=axis.zone) + 1)
+    return TimeAxis.of_days(first, (days[-1] - first).days + 1, axis.zone, axis.step)
 
 
 class Reading:

@@ -1,0 +1,216 @@
+"""Forecasts of past days as they would have been issued, scored side by side.
+
+Days are taken in windows. Within a window every day has its own issue; a model that
+does not refit by itself learns once per window, from the days before its first issue.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gridtwin.ai_energy.ledger import EnergyLedger
+from gridtwin.ai_energy.quantity import sum_quantities
+from gridtwin.data.profiles import Profiles, axis_of
+from gridtwin.errors import DataError, Finding
+from gridtwin.forecast.calendar import holiday_flags
+from gridtwin.forecast.day_ahead import check_forecast, forecast
+from gridtwin.forecast.point_models import check_model
+from gridtwin.forecast.scores import score_forecast
+from gridtwin.scenario import Forecast as ForecastSection
+
+WINDOW_DAYS = 28
+"""Days that one training of a model serves."""
+DAY_TYPES = {
+    "all": "every day",
+    "working day": "Monday to Friday, no holiday",
+    "weekend": "Saturday and Sunday",
+    "holiday": "national holiday",
+    "clock change": "local day of 23 or 25 hours",
+}
+"""Groups of days that are scored apart; a clock change is also a weekend day."""
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a backtest found.
+
+    Parameters
+    ----------
+    leaderboard : DataFrame
+        One row per model, best first: scores of the total, `seconds` and `joules_p2_5`,
+        `joules_p50`, `joules_p97_5` of training and forecasting together; `energy_kind`
+        says whether they were measured or estimated.
+    scores : DataFrame
+        One row per model, day type, and asset, kind or total; columns of `score_forecast`.
+    forecasts : dict of Dataset
+        By model, all days; empty unless asked for.
+    findings : tuple of Finding
+        Assets that a model could not serve.
+    """
+
+    leaderboard: pd.DataFrame
+    scores: pd.DataFrame
+    forecasts: dict[str, xr.Dataset]
+    findings: tuple[Finding, ...]
+
+
+def backtest(
+    profiles: Profiles,
+    days: Sequence[dt.date],
+    models: Sequence[str],
+    settings: ForecastSection,
+    *,
+    issue: dt.time,
+    seed: int,
+    installed_mw: pd.Series,
+    weather: pd.DataFrame | None = None,
+    window_days: int = WINDOW_DAYS,
+    keep_forecasts: bool = False,
+    progress: Progress = lambda step: None,
+) -> Backtest:
+    """Forecast past days by several models, each day as issued the day before, and score them.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        History and what happened; a forecast never reads a value after its issue.
+    days : sequence of date
+        Local days that follow each other.
+    models : sequence of str
+        Names as in `forecast.model`; the seasonal naive is always added as the reference.
+    settings : scenario.Forecast
+        Lengths, paths and quantiles; `arguments` goes to `settings.model` alone.
+    issue : time
+        Local time on the day before.
+    seed : int
+        Seed of models and paths.
+    installed_mw : Series
+        Rating by asset name. [MW]
+    weather : DataFrame, (time, variable), optional
+        Known at the issue of each day.
+    window_days : int
+        Days between two trainings of models that do not refit by themselves.
+    keep_forecasts : bool
+        Whether the forecasts are returned too; they take the memory of all paths.
+    progress : callable
+        Told the model and days at work.
+
+    Raises
+    ------
+    DataError
+        If a model does not exist, or the profiles do not hold the days.
+
+    Examples
+    --------
+    >>> list(windows_of([dt.date(2016, 7, day) for day in (1, 2, 3)], 2))
+    [[datetime.date(2016, 7, 1), datetime.date(2016, 7, 2)], [datetime.date(2016, 7, 3)]]
+    """
+    names = list(dict.fromkeys([*models, "SeasonalNaive"]))
+    for name in names:
+        check_model(name)
+    check_days_known(profiles, days)
+    ledger, scores, kept, findings = EnergyLedger(), [], {}, []
+    for name in names:
+        chosen = settings.model_copy(
+            update={"model": name, "arguments": settings.arguments if name == settings.model else {}}
+        )
+        parts = []
+        for window in windows_of(days, window_days):
+            progress(f"{name}: {window[0]} to {window[-1]}")
+            with ledger.step(name):
+                parts.append(forecast(profiles, window, chosen, issue=issue, seed=seed, installed_mw=installed_mw,
+                                      weather=weather))  # fmt: skip
+        whole = join_windows(parts)
+        scores.append(score_by_day_type(whole, profiles, days).assign(model=name))
+        findings += [finding for part in parts for finding in check_forecast(part)]
+        if keep_forecasts:
+            kept[name] = whole
+    table = pd.concat(scores, ignore_index=True)
+    return Backtest(build_leaderboard(table, ledger, len(days)), table, kept, tuple(dict.fromkeys(findings)))
+
+
+def windows_of(days: Sequence[dt.date], length: int) -> Iterator[list[dt.date]]:
+    """Runs of at most `length` days."""
+    return (list(days[begin : begin + length]) for begin in range(0, len(days), length))
+
+
+def join_windows(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Forecasts of following windows as one; an asset keeps the status of the last window."""
+    if len(parts) == 1:
+        return parts[0]
+    alike = [part.drop_vars([name for name in ("status", "reactive_ratio") if name in part.coords]) for part in parts]
+    joined = xr.concat(alike, dim="time", data_vars="all", coords="different", compat="equals", join="exact")
+    last = parts[-1]
+    kept = {name: last.coords[name] for name in ("status", "reactive_ratio") if name in last.coords}
+    return joined.assign_coords(kept).assign_attrs(last.attrs)
+
+
+def score_by_day_type(predicted: xr.Dataset, profiles: Profiles, days: Sequence[dt.date]) -> pd.DataFrame:
+    """Scores of all days and of each type of day that occurs; column `day_type`, a key of `DAY_TYPES`."""
+    realised = profiles.sel(time=predicted["time"].to_numpy())
+    tables = []
+    for name, steps in steps_by_day_type(predicted, days).items():
+        part = predicted.isel(time=steps).assign_attrs(predicted.attrs)
+        tables.append(score_forecast(part, realised.isel(time=steps)).assign(day_type=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def steps_by_day_type(predicted: xr.Dataset, days: Sequence[dt.date]) -> dict[str, np.ndarray]:
+    """Positions of the steps of each type of day, without types that do not occur."""
+    zone = str(predicted.attrs["zone"])
+    date = np.asarray(pd.DatetimeIndex(predicted["time"].to_numpy()).tz_localize("UTC").tz_convert(zone).date)
+    holiday = holiday_flags(tuple(days), zone)
+    weekend = np.array([day.weekday() >= 5 for day in days])
+    length = np.array([np.count_nonzero(date == day) for day in days])
+    flags = {
+        "all": np.ones(len(days), dtype=bool),
+        "working day": ~weekend & ~holiday,
+        "weekend": weekend & ~holiday,
+        "holiday": holiday,
+        "clock change": length != np.median(length),
+    }
+    chosen = {name: np.flatnonzero(np.isin(date, np.asarray(days)[flag])) for name, flag in flags.items()}
+    return {name: steps for name, steps in chosen.items() if len(steps)}
+
+
+def build_leaderboard(scores: pd.DataFrame, ledger: EnergyLedger, days: int) -> pd.DataFrame:
+    """Scores of the total over all days beside seconds and joules, best pinball first."""
+    totals = scores.query("level == 'total' and day_type == 'all'").set_index("model")
+    steps = {model: [step for step in ledger.steps if step.name == model] for model in totals.index}
+    energy = [sum_quantities([step.energy for step in steps[model]]) for model in totals.index]
+    spent: dict[str, Any] = {
+        "seconds": [sum(step.seconds for step in steps[model]) for model in totals.index],
+        "joules_p2_5": [quantity.p2_5 for quantity in energy],
+        "joules_p50": [quantity.p50 for quantity in energy],
+        "joules_p97_5": [quantity.p97_5 for quantity in energy],
+        "energy_kind": [quantity.kind for quantity in energy],
+    }
+    board = totals.drop(columns=["level", "name", "kind", "status", "day_type"])
+    return board.assign(days=days, **spent).sort_values("pinball_mw").reset_index()
+
+
+def check_days_known(profiles: Profiles, days: Sequence[dt.date]) -> None:
+    """Raise `DataError` unless the profiles hold every step of the days."""
+    axis = axis_of(profiles)
+    known = axis.local_days
+    lacking = [day for day in days if day not in set(known)]
+    if lacking or not days:
+        raise DataError(
+            [
+                Finding(
+                    "the profiles do not hold the days of the backtest",
+                    expected=f"days from {known[0]} to {known[-1]}" if known else "at least one whole day",
+                    got=", ".join(map(str, lacking[:3])) or "no day",
+                    severity="error",
+                    code="GT-F05",
+                )
+            ]
+        )
