@@ -94,7 +94,7 @@ def write_run(results: StudyResults, folder: str | Path, *, overwrite: bool = Fa
     """
     folder = Path(folder).resolve()
     refuse_finished_run(folder, overwrite=overwrite)
-    with _whole_folder(folder) as partial:
+    with whole_folder(folder) as partial:
         tables = build_tables(results)
         _write_json(about_run(results, tables), partial / RUN_FILE)
         write_tables(tables, partial / TABLE_FOLDER)
@@ -297,7 +297,7 @@ def refuse_finished_run(folder: str | Path, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path) -> Iterator[Path]:
     """A sibling folder to fill; it takes the place of `folder` when all went well, else it is removed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_dead_partials(folder)

@@ -8,7 +8,9 @@ import pytest
 import xarray as xr
 
 from gridtwin.errors import DataError
-from gridtwin.forecast.scores import coverage_percent, pinball_loss, score_forecast
+from gridtwin.forecast.reliability import score_reliability
+from gridtwin.forecast.score_rules import pinball_loss
+from gridtwin.forecast.scores import SCORES, aggregate_quantiles, coverage_percent, score_forecast
 
 LEVELS = [0.1, 0.5, 0.9]
 
@@ -32,7 +34,7 @@ def small_forecast(kind: tuple[str, str] = ("household", "commercial")) -> xr.Da
             "kind": ("asset", list(kind)),
             "status": ("asset", ["forecast", "forecast"]),
         },
-        attrs={"zone": "Europe/Berlin"},
+        attrs={"zone": "Europe/Berlin", "step": "PT15M"},
     )
 
 
@@ -108,3 +110,78 @@ def test_missing_labels_raise() -> None:
         score_forecast(predicted, realised.isel(time=slice(0, 2)))
     with pytest.raises(DataError, match="assets"):
         score_forecast(predicted, realised.isel(asset=[0]))
+
+
+def test_distribution_scores_by_hand() -> None:
+    predicted = small_forecast()
+    scores = score_forecast(predicted, outcome(predicted, [2.0, 3.0, 4.0, 1.0], [4.0] * 4)).set_index("name")
+    row = scores.loc["a"]
+    assert row["rmae"] == pytest.approx(1.0 / 1.5)
+    # paths 1, 2, 3: mean |X - y| is 2/3 1 2 1, less half the mean distance of two paths, 8/18
+    assert row["crps_mw"] == pytest.approx((2 / 3 + 1 + 2 + 1) / 4 - 8 / 18)
+    assert row["crps_skill_percent"] == pytest.approx(100 * (1 - row["crps_mw"] / 1.5))
+    assert row["width_of_80_percent_band_mw"] == 2.0
+    assert row["interval_score_of_80_percent_band_mw"] == pytest.approx(2.0 + 2 / 0.2 * 1.0 / 4)  # 4 lies 1 above 3
+    assert np.isnan(row["coverage_of_90_percent_band_percent"])  # the forecast has no such quantiles
+    assert row["peak_error_mw"] == 2.0  # peak 4; the paths peak at 1, 2 and 3
+    assert row["peak_time_error_quarter_hours"] == 2.0  # a flat median peaks first
+    # flat paths k stand at distance |k - y| in every step; those of two paths are sqrt(4) |k - l|
+    errors = [np.sqrt(sum((k - y) ** 2 for y in (2, 3, 4, 1))) for k in (1, 2, 3)]
+    assert row["energy_score_mw"] == pytest.approx((np.mean(errors) - 2 * 8 / 18) / 2)
+    # differences at lag 1 (weight 1) are 1 1 3, at lag 2 (weight 1/2) 2 2; those of flat paths are 0
+    assert row["variogram_score_mw"] == pytest.approx((1 + 1 + 3 + 0.5 * (2 + 2)) / (3 + 0.5 * 2))
+
+
+def test_every_row_has_every_score() -> None:
+    predicted = small_forecast()
+    scores = score_forecast(predicted, outcome(predicted, [2.0] * 4, [np.nan] * 4))
+    assert list(scores) == ["level", "name", "kind", "status", *SCORES]
+    assert scores.set_index("name").loc["b", list(SCORES)].isna().all()
+
+
+def test_days_with_an_unknown_step_have_no_path_scores() -> None:
+    predicted = small_forecast()
+    scores = score_forecast(predicted, outcome(predicted, [2.0, np.nan, 2.0, 3.0], [4.0] * 4)).set_index("name")
+    columns = ["peak_error_mw", "energy_score_mw", "variogram_score_mw"]
+    assert scores.loc["a", columns].isna().all() and scores.loc["b", columns].notna().all()
+    assert np.isfinite(scores.loc["a", "crps_mw"])
+
+
+def test_peaks_of_generation_are_those_of_feed_in() -> None:
+    noon = small_forecast(("pv", "wind")).assign_coords(time=small_forecast()["time"] + np.timedelta64(12, "h"))
+    feeding = noon.assign({name: -noon[name] for name in ("p_mw", "p_quantile_mw", "p_mean_mw", "p_naive_mw")})
+    scores = score_forecast(feeding, outcome(feeding, [-2.0, -5.0, -2.0, -2.0], [-4.0] * 4)).set_index("name")
+    assert scores.loc["a", "peak_error_mw"] == 3.0  # 5 fed in, the middle path feeds in 2
+    assert scores.loc["a", "peak_bias_mw"] == -3.0
+
+
+def test_reliability_of_quantiles_and_places() -> None:
+    predicted = small_forecast(("household", "household"))
+    realised = outcome(predicted, [0.5, 1.5, 2.5, 3.5], [4.0] * 4)
+    table = score_reliability(predicted, realised, bins=4)
+    kind = table[(table["name"] == "household") & (table["what"] == "quantile")].set_index("probability")["share"]
+    # a lies below 1, 2, 3 in 1, 2 and 3 of 4 steps; b is the middle quantile in all four, half of them count
+    assert kind.to_dict() == pytest.approx({0.1: 1 / 8, 0.5: (2 + 2) / 8, 0.9: (3 + 4) / 8})
+    pit = table[(table["name"] == "household") & (table["what"] == "pit")]["share"]
+    # a: one in each part; b equals the middle path: its mass lies on the two parts in the middle
+    assert pit.tolist() == pytest.approx([1 / 8, (1 + 2) / 8, (1 + 2) / 8, 1 / 8])
+    assert set(table["steps"]) == {8, 4}
+
+
+def test_days_need_not_follow_each_other() -> None:
+    """Two mornings a week apart score as each of them does."""
+    predicted = small_forecast()
+    later = predicted.assign_coords(time=predicted["time"] + np.timedelta64(7, "D"))
+    both = xr.concat([predicted, later], "time", data_vars="minimal", coords="minimal", compat="override")
+    outcomes = [2.0, 3.0, 4.0, 1.0]
+    one = score_forecast(predicted, outcome(predicted, outcomes, [4.0] * 4)).set_index("name").loc["a"]
+    two = score_forecast(both, outcome(both, outcomes * 2, [4.0] * 8)).set_index("name").loc["a"]
+    assert two["steps"] == 8
+    same = ["mae_mw", "crps_mw", "energy_score_mw", "variogram_score_mw", "peak_error_mw"]
+    assert two[same].to_dict() == pytest.approx(one[same].to_dict())
+
+
+def test_sums_keep_what_assets_have_in_common() -> None:
+    predicted = small_forecast(("household", "household"))
+    total = aggregate_quantiles(predicted, by="total")["p_quantile_mw"].sel(group="total")
+    np.testing.assert_allclose(total.sel(quantile=0.5), 6.0)
