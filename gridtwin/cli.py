@@ -108,6 +108,22 @@ def compare(first: RunPath, second: RunPath) -> None:
 
 
 @app.command()
+def backtest(
+    scenario: ScenarioPath,
+    model: Annotated[list[str] | None, typer.Option(help="A model, may be repeated. Default: the scenario's.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Local days before the scenario's first day.")] = 28,
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/<scenario name>_backtest.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished backtest there.")] = False,
+) -> None:
+    """Forecast past days by several models and rank them: skill against seconds and joules."""
+    source = _read(scenario)
+    folder = out or Path("runs") / f"{source.name}_backtest"
+    models = model or [source.scenario.forecast.model]
+    text = _backtest_with_progress(source, models, days, folder, overwrite=overwrite)
+    typer.echo(f"{text}\n\nLeaderboard: {folder / 'leaderboard.html'}")
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the new scenario folder.")],
     template: Annotated[str, typer.Option(help="Packaged scenario to start from.")] = "suburb_day_ahead",
@@ -257,6 +273,17 @@ def _run_with_progress(source: ScenarioFile, folder: Path, *, overwrite: bool) -
         outcome = run_and_write(source, folder, overwrite=overwrite, progress=advance)
         bar.update(task, completed=len(STAGES) + 1, description="done")
     return outcome
+
+
+def _backtest_with_progress(
+    source: ScenarioFile, models: list[str], days: int, folder: Path, *, overwrite: bool
+) -> str:
+    from rich.console import Console
+
+    with Console(stderr=True).status("loading libraries") as status:
+        from gridtwin.study import backtest_and_write
+
+        return backtest_and_write(source, models, days, folder, overwrite=overwrite, progress=status.update)
 
 
 if __name__ == "__main__":

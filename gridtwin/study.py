@@ -9,7 +9,8 @@ joins the stages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,7 @@ from gridtwin.ai_energy.ledger import EnergyLedger
 from gridtwin.data.profiles import quality_shares
 from gridtwin.data.quality import check_profiles_plausible
 from gridtwin.errors import Finding
+from gridtwin.forecast.backtest import Backtest, backtest
 from gridtwin.forecast.day_ahead import check_forecast, forecast
 from gridtwin.forecast.declared import declare_power
 from gridtwin.forecast.scores import score_forecast
@@ -42,6 +44,7 @@ from gridtwin.optimize.flexibility import optimize_flexibility
 from gridtwin.optimize.flexibility_needs import find_flexibility_needs
 from gridtwin.optimize.network_limits import CERTIFIED_LOADING_PERCENT, CERTIFIED_VOLTAGE_PU
 from gridtwin.optimize.price_ceiling import AlternativePrice
+from gridtwin.report.leaderboard import build_leaderboard, refuse_other_folder, verdict_of, write_leaderboard
 from gridtwin.report.results import StudyResults
 from gridtwin.report.run_folder import read_run, refuse_finished_run, write_run
 from gridtwin.report.verdict import verdict_text
@@ -185,6 +188,53 @@ def run_and_write(
 def check_study(source: ScenarioFile) -> tuple[Finding, ...]:
     """Read everything that a scenario names and return what was noticed."""
     return read_study_inputs(source).findings
+
+
+def backtest_scenario(
+    source: ScenarioFile, models: Sequence[str], days: int, *, progress: Progress = lambda step: None
+) -> Backtest:
+    """Forecast the last days before a scenario's first by several models, and score them.
+
+    The series are those of the scenario with its growth, as they are: the feeder head's
+    measurement, which scales them in a study, belongs to the studied days alone.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Names as in `forecast.model`; the seasonal naive comes along.
+    days : int
+        Number of local days.
+    """
+    scenario = source.scenario
+    tested = [scenario.time.first_day - dt.timedelta(days=back) for back in range(days, 0, -1)]
+    moved = scenario.time.model_copy(update={"first_day": tested[0], "days": days})
+    changed = {"time": moved, "prices": None, "observe": None, "connection": ()}
+    inputs = read_study_inputs(replace(source, scenario=scenario.model_copy(update=changed)))
+    return backtest(inputs.profiles, tested, models, scenario.forecast, issue=scenario.time.issue, seed=scenario.seed,
+                    installed_mw=inputs.twin.assets["p_rated_mw"], weather=inputs.forecast_weather,
+                    progress=progress)  # fmt: skip
+
+
+def backtest_and_write(
+    source: ScenarioFile,
+    models: Sequence[str],
+    days: int,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda step: None,
+) -> str:
+    """Backtest the models of a scenario, write the leaderboard, whole or not at all, and say who won."""
+    refuse_other_folder(folder, overwrite=overwrite)
+    tested = backtest_scenario(source, models, days, progress=progress)
+    every = tested.scores.query("day_type == 'all'")
+    by_model = {str(model): rows for model, rows in every.groupby("model", sort=False)}
+    board = build_leaderboard(by_model, ledgers=tested.ledgers)
+    time = source.scenario.time
+    about = f"{days} local days before {time.first_day}, each issued at {time.issue:%H:%M} of the day before."
+    write_leaderboard(folder, board, title=f"Forecasts of {source.name}", about=about, scores=tested.scores,
+                      overwrite=overwrite)  # fmt: skip
+    return verdict_of(board).text
 
 
 def read_study_inputs(source: ScenarioFile) -> StudyInputs:

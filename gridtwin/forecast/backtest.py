@@ -9,14 +9,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from gridtwin.ai_energy.ledger import EnergyLedger
-from gridtwin.ai_energy.quantity import sum_quantities
 from gridtwin.data.profiles import Profiles, axis_of
 from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import holiday_flags
@@ -44,20 +42,18 @@ class Backtest:
 
     Parameters
     ----------
-    leaderboard : DataFrame
-        One row per model, best first: scores of the total, `seconds` and `joules_p2_5`,
-        `joules_p50`, `joules_p97_5` of training and forecasting together; `energy_kind`
-        says whether they were measured or estimated.
     scores : DataFrame
-        One row per model, day type, and asset, kind or total; columns of `score_forecast`.
+        One row per model, day type (`DAY_TYPES`), and asset, kind or total; columns of `score_forecast`.
+    ledgers : dict of DataFrame
+        By model: time and energy of `model`, trained and rolled, and of `paths`, its bands and paths.
     forecasts : dict of Dataset
         By model, all days; empty unless asked for.
     findings : tuple of Finding
         Assets that a model could not serve.
     """
 
-    leaderboard: pd.DataFrame
     scores: pd.DataFrame
+    ledgers: dict[str, pd.DataFrame]
     forecasts: dict[str, xr.Dataset]
     findings: tuple[Finding, ...]
 
@@ -117,24 +113,24 @@ def backtest(
     for name in names:
         check_model(name)
     check_days_known(profiles, days)
-    ledger, scores, kept, findings = EnergyLedger(), [], {}, []
+    scores, ledgers, kept, findings = [], {}, {}, []
     for name in names:
+        ledger = EnergyLedger()
         chosen = settings.model_copy(
             update={"model": name, "arguments": settings.arguments if name == settings.model else {}}
         )
         parts = []
         for window in windows_of(days, window_days):
             progress(f"{name}: {window[0]} to {window[-1]}")
-            with ledger.step(name):
-                parts.append(forecast(profiles, window, chosen, issue=issue, seed=seed, installed_mw=installed_mw,
-                                      weather=weather))  # fmt: skip
+            parts.append(forecast(profiles, window, chosen, issue=issue, seed=seed, installed_mw=installed_mw,
+                                  weather=weather, ledger=ledger))  # fmt: skip
         whole = join_windows(parts)
         scores.append(score_by_day_type(whole, profiles, days).assign(model=name))
+        ledgers[name] = ledger.table()
         findings += [finding for part in parts for finding in check_forecast(part)]
         if keep_forecasts:
             kept[name] = whole
-    table = pd.concat(scores, ignore_index=True)
-    return Backtest(build_leaderboard(table, ledger, len(days)), table, kept, tuple(dict.fromkeys(findings)))
+    return Backtest(pd.concat(scores, ignore_index=True), ledgers, kept, tuple(dict.fromkeys(findings)))
 
 
 def windows_of(days: Sequence[dt.date], length: int) -> Iterator[list[dt.date]]:
@@ -179,22 +175,6 @@ def steps_by_day_type(predicted: xr.Dataset, days: Sequence[dt.date]) -> dict[st
     }
     chosen = {name: np.flatnonzero(np.isin(date, np.asarray(days)[flag])) for name, flag in flags.items()}
     return {name: steps for name, steps in chosen.items() if len(steps)}
-
-
-def build_leaderboard(scores: pd.DataFrame, ledger: EnergyLedger, days: int) -> pd.DataFrame:
-    """Scores of the total over all days beside seconds and joules, best pinball first."""
-    totals = scores.query("level == 'total' and day_type == 'all'").set_index("model")
-    steps = {model: [step for step in ledger.steps if step.name == model] for model in totals.index}
-    energy = [sum_quantities([step.energy for step in steps[model]]) for model in totals.index]
-    spent: dict[str, Any] = {
-        "seconds": [sum(step.seconds for step in steps[model]) for model in totals.index],
-        "joules_p2_5": [quantity.p2_5 for quantity in energy],
-        "joules_p50": [quantity.p50 for quantity in energy],
-        "joules_p97_5": [quantity.p97_5 for quantity in energy],
-        "energy_kind": [quantity.kind for quantity in energy],
-    }
-    board = totals.drop(columns=["level", "name", "kind", "status", "day_type"])
-    return board.assign(days=days, **spent).sort_values("pinball_mw").reset_index()
 
 
 def check_days_known(profiles: Profiles, days: Sequence[dt.date]) -> None:

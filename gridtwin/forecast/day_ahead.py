@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gridtwin.ai_energy.ledger import EnergyLedger
 from gridtwin.data.profiles import Profiles
 from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import PLACES, ClockGrid, free_day_flags, sun_elevation_degree
@@ -36,6 +37,7 @@ def forecast(
     seed: int,
     installed_mw: pd.Series,
     weather: pd.DataFrame | None = None,
+    ledger: EnergyLedger | None = None,
 ) -> xr.Dataset:
     """Point forecast, bands, correlated paths and the naive reference of whole local days.
 
@@ -61,6 +63,8 @@ def forecast(
     weather : DataFrame, (time, variable), optional
         Known at the issue of each day, from `data.weather_forecast.read_weather_forecast`;
         UTC, over the history and the days.
+    ledger : EnergyLedger, optional
+        Takes the steps `model` (trained and rolled) and `paths` (bands and paths).
 
     Returns
     -------
@@ -75,11 +79,14 @@ def forecast(
         If the history is too short, an active asset has no rating, the weather does
         not cover the history, or the model does not exist.
     """
+    ledger = ledger or EnergyLedger()
     history = read_history(profiles, days, settings, issue=issue, installed_mw=installed_mw)
-    naive = naive_cube(history)
     covariates = Covariates(weather_cubes(weather, history.grid))
-    rolled = predict_days(history, naive, settings, covariates, seed=seed)
-    paths, quantiles = spread_days(history, rolled.point, settings, seed=seed)
+    with ledger.step("model"):
+        naive = naive_cube(history)
+        rolled = predict_days(history, naive, settings, covariates, seed=seed)
+    with ledger.step("paths"):
+        paths, quantiles = spread_days(history, rolled.point, settings, seed=seed)
     return label_forecast(
         profiles, history, settings, relative=(paths, quantiles, naive), weather=tuple(covariates.weather)
     )

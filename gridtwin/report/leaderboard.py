@@ -33,15 +33,16 @@ SCORE_COLUMNS = (
     "energy_score_mw",
 )
 """Scores of `score_forecast` that the leaderboard shows."""
-STEPS = ("training", "prediction")
-"""Steps of an energy ledger that belong to a model."""
-COST_COLUMNS = ("training_seconds", "prediction_seconds", "seconds", "training_joules", "prediction_joules",
+STEPS = ("model", "paths")
+"""Steps of an energy ledger that belong to a forecast: the model itself, trained and rolled; its bands and paths."""
+COST_COLUMNS = ("model_seconds", "paths_seconds", "seconds", "model_joules", "paths_joules",
                 "joules", "joules_p2_5", "joules_p97_5", "energy_kind")  # fmt: skip
 MONEY_SHOWN = ("total_eur", "regret_eur", "imbalance_eur", "missed_overload_mwh", "needless_dimming_mwh")
 """Columns of `value_forecasts` that the page shows; the table file holds all."""
-COSTS = {"seconds": ("Seconds", "Training and prediction [s]"), "joules": ("Energy", "Training and prediction [J]")}
+COSTS = {"seconds": ("Seconds", "Model, bands and paths [s]"), "joules": ("Energy", "Model, bands and paths [J]")}
 """What the figure holds the skill against: name of the view, title of the axis."""
 PAGE_FILE, TABLE_FILE, TEXT_FILE = "leaderboard.html", "leaderboard.parquet", "leaderboard.csv"
+SCORES_FILE = "scores.csv"
 
 
 def build_leaderboard(
@@ -58,7 +59,7 @@ def build_leaderboard(
     scores : mapping from str to DataFrame
         `score_forecast` of each model, over the same steps.
     ledgers : mapping from str to DataFrame, optional
-        `EnergyLedger.table()` of each model with steps `training` and `prediction`, on their own or last in a nested
+        `EnergyLedger.table()` of each model with steps `model` and `paths`, on their own or last in a nested
         name; rows of one step are added up.
     money : DataFrame, optional
         From `value_forecasts`.
@@ -97,7 +98,7 @@ def check_scores(scores: Mapping[str, pd.DataFrame], name: str) -> None:
 
 
 def cost_of(ledger: pd.DataFrame | None) -> dict[str, float | str]:
-    """Seconds and joules of training and prediction from an energy ledger; NaN where it does not say."""
+    """Seconds and joules of the model and of its bands and paths from an energy ledger; NaN where it does not say."""
     unknown: dict[str, float | str] = dict.fromkeys(COST_COLUMNS, float("nan"))
     if ledger is None:
         return unknown | {"energy_kind": ""}
@@ -175,7 +176,9 @@ def point_of(model: str, row: pd.Series, place: int, cost: str, on_front: bool) 
     return point
 
 
-def render_leaderboard(board: pd.DataFrame, *, title: str, about: str = "") -> str:
+def render_leaderboard(
+    board: pd.DataFrame, *, title: str, about: str = "", scores: pd.DataFrame | None = None
+) -> str:
     """The page as text: opens without a network; the same table gives the same bytes.
 
     Parameters
@@ -184,6 +187,8 @@ def render_leaderboard(board: pd.DataFrame, *, title: str, about: str = "") -> s
         From `build_leaderboard`.
     title, about : str
         Heading, and what was forecast: days, issue time, assets.
+    scores : DataFrame, optional
+        Of `forecast.backtest`: the total is shown by type of day too.
     """
     from plotly.offline import get_plotlyjs
 
@@ -192,6 +197,8 @@ def render_leaderboard(board: pd.DataFrame, *, title: str, about: str = "") -> s
     note = "Skill is the share of the absolute error of the seasonal naive that is taken away. Up and left is better."
     figure = drawn.place(views, title="Skill against what it takes", note=note)
     body = judged_lines([verdict_of(board)]) + (about_line(about) if about else "") + card(figure) + table_card(board)
+    if scores is not None:
+        body += day_type_card(scores)
     parts = {
         "title": escape(f"{title} · leaderboard"),
         "css": _resource("page.css"),
@@ -236,10 +243,10 @@ def table_card(board: pd.DataFrame) -> str:
         "coverage_of_80_percent_band_percent": Column("80 % band covers [%]", number(1), number=True),
         "coverage_of_90_percent_band_percent": Column("90 % band covers [%]", number(1), number=True),
         "peak_error_kw": Column("Error of the daily peak [kW]", significant, number=True),
-        "training_seconds": Column("Training [s]", significant, number=True),
-        "prediction_seconds": Column("Prediction [s]", significant, number=True),
-        "training_joules": Column("Training [J]", significant, number=True),
-        "prediction_joules": Column("Prediction [J]", significant, number=True),
+        "model_seconds": Column("Model [s]", significant, number=True),
+        "paths_seconds": Column("Bands and paths [s]", significant, number=True),
+        "model_joules": Column("Model [J]", significant, number=True),
+        "paths_joules": Column("Bands and paths [J]", significant, number=True),
         "energy_kind": Column("Energy is"),
         **{name: Column(money_title(name), significant, number=True) for name in MONEY_SHOWN},
     }
@@ -251,6 +258,22 @@ def table_card(board: pd.DataFrame) -> str:
     return card(titled_note("Models, best skill first", note), html_table(shown, kept))
 
 
+def day_type_card(scores: pd.DataFrame) -> str:
+    """Skill of the total by type of day: holidays and clock changes apart."""
+    totals = scores.query("level == 'total'")
+    table = totals.pivot(index="day_type", columns="model", values="pinball_skill_percent")
+    days = (totals.groupby("day_type")["steps"].max() / totals.query("day_type == 'all'")["steps"].max()).mul(100)
+    order = totals["day_type"].unique()
+    table = table.loc[order].assign(steps_percent=days).reset_index()
+    columns = {
+        "day_type": Column("Days", short=True),
+        "steps_percent": Column("Share [%]", number(0), number=True),
+        **{str(model): Column(str(model), number(1), number=True) for model in totals["model"].unique()},
+    }
+    note = "Pinball skill of the total [%] over the same days; a type that hardly occurs says little."
+    return card(titled_note("By type of day", note) + html_table(table, columns))
+
+
 def money_title(name: str) -> str:
     """`total_eur` -> `Total [EUR]`, `missed_overload_mwh` -> `Missed overload [MWh]`."""
     words, _, unit = name.rpartition("_")
@@ -258,7 +281,13 @@ def money_title(name: str) -> str:
 
 
 def write_leaderboard(
-    folder: str | Path, board: pd.DataFrame, *, title: str, about: str = "", overwrite: bool = False
+    folder: str | Path,
+    board: pd.DataFrame,
+    *,
+    title: str,
+    about: str = "",
+    scores: pd.DataFrame | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write page and table to a folder of their own; it appears complete, or not at all.
 
@@ -270,6 +299,8 @@ def write_leaderboard(
         From `build_leaderboard`.
     title, about : str
         See `render_leaderboard`.
+    scores : DataFrame, optional
+        Of `forecast.backtest`; written as `SCORES_FILE` beside the page.
     overwrite : bool, default False
         Replace a leaderboard that is there.
 
@@ -288,7 +319,9 @@ def write_leaderboard(
     with whole_folder(folder) as partial:
         board.reset_index().to_parquet(partial / TABLE_FILE)
         board.to_csv(partial / TEXT_FILE)
-        page = render_leaderboard(board, title=title, about=about)
+        if scores is not None:
+            scores.to_csv(partial / SCORES_FILE, index=False)
+        page = render_leaderboard(board, title=title, about=about, scores=scores)
         (partial / PAGE_FILE).write_text(page, encoding="utf-8")
     return folder / PAGE_FILE
 

@@ -33,11 +33,11 @@ def tested(spring: Neighbourhood) -> Backtest:
 
 
 def test_the_naive_is_always_beside(tested: Backtest) -> None:
-    board = tested.leaderboard.set_index("model")
-    assert set(board.index) == {"DayAheadRidge", "SeasonalNaive"}
-    assert board.loc["SeasonalNaive", "skill_percent"] == pytest.approx(0, abs=15)
-    assert (board["seconds"] > 0).all()
-    assert (board["joules_p2_5"] < board["joules_p50"]).all() and (board["joules_p50"] < board["joules_p97_5"]).all()
+    totals = tested.scores.query("level == 'total' and day_type == 'all'").set_index("model")
+    assert set(totals.index) == {"DayAheadRidge", "SeasonalNaive"} == set(tested.ledgers)
+    for table in tested.ledgers.values():
+        assert table["step"].tolist() == ["model", "paths"] * 2  # two windows
+        assert (table["seconds"] > 0).all()
 
 
 def test_it_forecasts_what_the_forecast_verb_forecasts(spring: Neighbourhood, tested: Backtest) -> None:

@@ -28,9 +28,9 @@ def scores_of(skill: float, pinball_mw: float = 0.002) -> pd.DataFrame:
     return pd.DataFrame([{"level": "total", "name": "total", **values}, {"level": "kind", "name": "pv", **values}])
 
 
-def ledger_of(training: float, prediction: float, joules: float) -> pd.DataFrame:
-    """Two windows: training and prediction twice each, half of everything in each; reading belongs to no model."""
-    half = [("backtest / training", training / 2), ("prediction", prediction / 2)]
+def ledger_of(model: float, paths: float, joules: float) -> pd.DataFrame:
+    """Two windows: model and paths twice each, half of everything in each; reading belongs to no model."""
+    half = [("backtest / model", model / 2), ("paths", paths / 2)]
     rows = [("read", 100.0, 1e6, 1e6, 1e6, "measured", "")]
     for name, seconds in half * 2:
         rows.append((name, seconds, joules / 8, joules / 4, joules / 2, "estimated", ""))
@@ -52,8 +52,8 @@ def board() -> pd.DataFrame:
 def test_best_skill_first_with_what_it_takes(board: pd.DataFrame) -> None:
     assert list(board.index) == ["trees", "ridge <b>", "slow", "naive"]
     ridge = board.loc["ridge <b>"]
-    assert (ridge["training_seconds"], ridge["prediction_seconds"], ridge["seconds"]) == (1.0, 0.5, 1.5)
-    assert (ridge["training_joules"], ridge["prediction_joules"], ridge["joules"]) == (10.0, 10.0, 20.0)
+    assert (ridge["model_seconds"], ridge["paths_seconds"], ridge["seconds"]) == (1.0, 0.5, 1.5)
+    assert (ridge["model_joules"], ridge["paths_joules"], ridge["joules"]) == (10.0, 10.0, 20.0)
     assert (ridge["joules_p2_5"], ridge["joules_p97_5"], ridge["energy_kind"]) == (10.0, 40.0, "estimated")
     assert board.loc["naive", list(COST_COLUMNS)[:-1]].isna().all()
     assert board.loc["ridge <b>", "total_eur"] == 10.0 and np.isnan(board.loc["slow", "total_eur"])
@@ -62,11 +62,11 @@ def test_best_skill_first_with_what_it_takes(board: pd.DataFrame) -> None:
 
 def test_a_real_ledger_and_another_row() -> None:
     ledger = EnergyLedger()
-    for step in ("training", "prediction"):
+    for step in ("model", "paths"):
         with ledger.step(step):
             sum(range(10_000))
     board = build_leaderboard({"model": scores_of(5.0)}, ledgers={"model": ledger.table()}, name="pv")
-    assert board.loc["model", "training_seconds"] > 0 and board.loc["model", "energy_kind"]
+    assert board.loc["model", "model_seconds"] > 0 and board.loc["model", "energy_kind"]
     with pytest.raises(DataError, match="same row"):
         build_leaderboard(SCORES, name="wind")
     with pytest.raises(DataError, match="no model"):
