@@ -149,7 +149,7 @@ def leaderboard_figure(board: pd.DataFrame, cost: str = "seconds") -> go.Figure:
                        hoverinfo="skip")  # fmt: skip
     for place, (model, row) in enumerate(known.iterrows()):
         figure.add_scatter(**point_of(str(model), row, place, cost, bool(on_front[place])))
-    figure.update_xaxes(title_text=COSTS[cost][1], type="log", tickformat=None)
+    figure.update_xaxes(title_text=COSTS[cost][1], type="log", tickformat=".2~g", dtick="D2")
     figure.update_yaxes(title_text="Skill against the seasonal naive [%]")
     figure.update_layout(hovermode="closest")
     return figure
