@@ -79,6 +79,41 @@ def clear_sky_irradiance(cos_zenith: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(cos_zenith > 0, 1098 * up * np.exp(-0.057 / up), 0.0))
 
 
+def extraterrestrial_irradiance(times: pd.DatetimeIndex) -> np.ndarray:
+    """Irradiance outside the atmosphere on a plane that faces the sun, (time,). [W/m²]
+
+    Notes
+    -----
+    `SOLAR_CONSTANT` over the squared distance to the sun, Fourier series of Spencer,
+    Search 2(5), 1971.
+    """
+    angle = 2 * np.pi * (np.asarray(times.dayofyear, dtype=float) - 1) / 365
+    near = 1.00011 + 0.034221 * np.cos(angle) + 0.00128 * np.sin(angle)
+    return np.asarray(SOLAR_CONSTANT * (near + 0.000719 * np.cos(2 * angle) + 0.000077 * np.sin(2 * angle)))
+
+
+def cloudy_irradiance(clear_sky: np.ndarray, cloud_share: np.ndarray) -> np.ndarray:
+    """Global horizontal irradiance under clouds, where only their cover is known. [W/m²]
+
+    Parameters
+    ----------
+    clear_sky : ndarray, (time,)
+        Under a clear sky. [W/m²]
+    cloud_share : ndarray, (time,)
+        Total cloud cover from 0 to 1. [-]
+
+    Notes
+    -----
+    clear (1 - 0.75 N^3.4), F. Kasten, G. Czeplak, Solar Energy 24(2), 1980.
+
+    Examples
+    --------
+    >>> float(cloudy_irradiance(np.array([800.0]), np.array([1.0]))[0])
+    200.0
+    """
+    return np.asarray(clear_sky * (1 - 0.75 * np.clip(cloud_share, 0, 1) ** 3.4))
+
+
 def diffuse_share(clearness: np.ndarray) -> np.ndarray:
     """Diffuse by global irradiance. [-]
 
