@@ -16,16 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridtwin.errors import DataError, Finding
-from gridtwin.forecast.error_quantiles import pooled_quantiles, ranked_quantiles, track_misses
+from gridtwin.forecast.error_quantiles import pooled_quantiles, track_misses
 from gridtwin.forecast.error_scales import band_scales, track_scales
-from gridtwin.forecast.paths import alike_days, pool_neighbours
+from gridtwin.forecast.past_days import alike_days
+from gridtwin.forecast.switched import RESTING, switched_values
 
 ASSETS_AT_ONCE = 128
 """Assets per block: cubes of a block stay in the cache and memory does not grow with the network."""
 FEW_DAYS = 14
 """Calibration days below which a band counts as made of few days."""
-RESTING = 1e-6
-"""Relative power below which an asset counts as off; the float noise of a night is smaller. [-]"""
 LEAST_RESTING = 0.05
 """Share of resting values from which an asset counts as one that is switched, such as a charging point. [-]"""
 BAND_STATUS = {
@@ -253,8 +252,7 @@ def quantiles_of_day(
     values = scores.centres[:, day] + scores.scales[day] * places.transpose(0, 2, 1)
     switched = is_switched(block, scores.resting[window], scores.running[window])
     if switched.any():
-        alike = past[alike_days(block.free[window], bool(block.free[day]))]
-        values[..., switched] = switched_quantiles(block, day, alike, tau, switched=switched)
+        values[..., switched] = switched_of_day(block, day, past, tau, switched=switched)
     return bound_quantiles(block, values, day, tau, days=days), days
 
 
@@ -270,38 +268,32 @@ def is_switched(block: Block, resting: np.ndarray, running: np.ndarray) -> np.nd
     return np.asarray((share > LEAST_RESTING) & np.isnan(block.envelope).all(axis=(0, 1)))
 
 
-def resting_share(rolled: RolledErrors, day: int, *, how: Calibration | None = None) -> np.ndarray:
-    """Probability that a switched asset is exactly at 0, (slot, asset); 0 for all others. [-]
+def values_of_switched(
+    rolled: RolledErrors, tau: np.ndarray, day: int, *, how: Calibration | None = None
+) -> np.ndarray:
+    """Values of switched assets at any levels, (level, slot, asset); NaN for all other assets.
 
-    Share of the calibration days of the target's type, over neighbouring slots: the atom that
-    `conformal_quantiles` keeps and that `copula_paths` takes as `resting`.
+    Of the same distribution as their quantiles from `conformal_quantiles`, for `copula_paths`.
     """
     window = slice(max(0, day - 1 - (how or Calibration()).window), max(0, day - 1))
-    past = np.arange(window.start, window.stop)[alike_days(rolled.free[window], bool(rolled.free[day]))]
-    shares = np.zeros(rolled.point.shape[1:], dtype=np.float32)
+    past = np.arange(window.start, window.stop)
+    values = np.full((len(tau), *rolled.point.shape[1:]), np.nan, dtype=np.float32)
     for part, block in blocks_of_assets(rolled):
         known = ~np.isnan(block.actual[window]) & ~block.off[window]
         rests = known & (np.abs(block.actual[window]) < RESTING)
         switched = is_switched(block, rests.sum(axis=1), known.sum(axis=1))
-        pooled = [pool_neighbours(cube[past - window.start][..., switched]).sum(axis=0) for cube in (rests, known)]
-        shares[:, np.flatnonzero(switched) + part.start] = pooled[0] / np.maximum(pooled[1], 1)
-    return shares
+        if switched.any():
+            found = switched_of_day(block, day, past, tau, switched=switched)
+            bounded = np.clip(found, block.lower[day][:, switched], block.upper[day][:, switched])
+            values[:, :, np.flatnonzero(switched) + part.start] = bounded
+    return values
 
 
-def switched_quantiles(
-    block: Block, day: int, window: np.ndarray, tau: np.ndarray, *, switched: np.ndarray
-) -> np.ndarray:
-    """Quantiles (level, slot, asset) of forecast plus unscaled error, of 0 on days on which the asset rested.
-
-    A car charges or does not: its distribution has an atom at 0 that no scaled error keeps.
-    """
-    actual, point, off = (cube[window][..., switched] for cube in (block.actual, block.point, block.off))
-    error = pool_neighbours(np.where(off, np.nan, actual - point).astype(np.float32))
-    values = np.where(pool_neighbours(np.abs(actual) < RESTING), 0, block.point[day][:, switched] + error)
-    values = np.where(np.isnan(error), np.nan, values)
-    ranked = np.sort(np.moveaxis(values, 0, -1), axis=-1)[np.newaxis]
-    days = (~np.isnan(values)).reshape(-1, len(window), *values.shape[1:]).any(axis=0).sum(axis=0)
-    return np.asarray(ranked_quantiles(ranked, days[np.newaxis], tau))
+def switched_of_day(block: Block, day: int, past: np.ndarray, tau: np.ndarray, *, switched: np.ndarray) -> np.ndarray:
+    """Values (level, slot, asset) of the switched assets, from the past days of the target's type."""
+    alike = past[alike_days(block.free[past], bool(block.free[day]))]
+    actual = np.where(block.off[alike], np.nan, block.actual[alike])[..., switched]
+    return switched_values(actual, block.point[day][:, switched], tau)
 
 
 def bound_quantiles(block: Block, values: np.ndarray, day: int, tau: np.ndarray, *, days: np.ndarray) -> np.ndarray:

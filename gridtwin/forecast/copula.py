@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gridtwin.errors import DataError, Finding
-from gridtwin.forecast.paths import draw_days
+from gridtwin.forecast.past_days import draw_days
 from gridtwin.forecast.score_rules import pinball_loss
 
 MIXED = 0.25
@@ -34,7 +34,7 @@ def copula_paths(
     seed: int | Sequence[int],
     lower: np.ndarray | float = -np.inf,
     upper: np.ndarray | float = np.inf,
-    resting: np.ndarray | None = None,
+    exact: np.ndarray | None = None,
 ) -> np.ndarray:
     """Correlated sample paths of one day.
 
@@ -55,8 +55,9 @@ def copula_paths(
         that moves along, a path takes consecutive past days and has no seam at midnight.
     lower, upper : ndarray, broadcastable to (time, asset)
         Physical bounds, within which the tails stay.
-    resting : ndarray, (time, asset), optional
-        Probability that the asset is exactly at 0, as a car that is not plugged in. [-]
+    exact : ndarray, (path, time, asset), optional
+        Values at the levels (i - 1/2)/paths where they are known better than from the quantiles,
+        NaN elsewhere; as of cars, which run or rest.
 
     Returns
     -------
@@ -96,8 +97,9 @@ def copula_paths(
         part = slice(first, first + ASSETS_AT_ONCE)
         values = quantiles[..., part].transpose(1, 2, 0) @ curve.T
         values = np.clip(values, lower[:, part, np.newaxis], upper[:, part, np.newaxis])
-        if resting is not None:
-            values = rest(values, resting[:, part])
+        if exact is not None:
+            own = np.moveaxis(exact[..., part], 0, -1)
+            values = np.where(np.isnan(own), values, own)
         order = np.argsort(day_scores(errors[..., part], common) @ weights.T, axis=-1)
         drawn = np.empty(values.shape, dtype=np.float32)
         np.put_along_axis(drawn, order[slot], values, axis=-1)
@@ -199,19 +201,6 @@ def curve_weights(tau: np.ndarray, paths: int) -> np.ndarray:
     weights[rows, left] = 1 - share
     weights[rows, right] = share
     return np.asarray(weights, dtype=np.float32)
-
-
-def rest(values: np.ndarray, resting: np.ndarray) -> np.ndarray:
-    """Rising values (time, asset, path) with an atom of probability `resting` (time, asset) at 0.
-
-    The lowest values of a consumer rest, the highest of feed-in; of an asset that does both, those between.
-    """
-    paths = values.shape[-1]
-    level = (np.arange(paths) + 0.5) / paths
-    below, above = (values < 0).sum(axis=-1), (values > 0).sum(axis=-1)
-    first = (1 - resting) * below / np.maximum(below + above, 1)
-    atom = (level >= first[..., np.newaxis]) & (level <= (first + resting)[..., np.newaxis])
-    return np.asarray(np.where(atom, 0.0, values))
 
 
 def independent_paths(paths: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:

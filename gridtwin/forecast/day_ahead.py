@@ -12,20 +12,16 @@ import xarray as xr
 from gridtwin.ai_energy.ledger import EnergyLedger
 from gridtwin.data.profiles import Profiles
 from gridtwin.errors import DataError, Finding
-from gridtwin.forecast.calendar import PLACES, ClockGrid, free_day_flags, sun_elevation_degree
+from gridtwin.forecast.calendar import PLACES, ClockGrid
 from gridtwin.forecast.day_design import Covariates
-from gridtwin.forecast.features import SIMILAR_DAYS
-from gridtwin.forecast.history import GENERATION, STATUS, History, known_power, read_history
+from gridtwin.forecast.history import STATUS, History, known_power, read_history
 from gridtwin.forecast.naive import naive_cube
-from gridtwin.forecast.paths import PastErrors, alike_days, draw_days, error_days, lay_paths, lay_quantiles
 from gridtwin.forecast.point_models import ModelInputs, roll_model
 from gridtwin.forecast.reactive import ASSUMED_COS_PHI, reactive_power
 from gridtwin.forecast.rolled import Rolled
+from gridtwin.forecast.spread import spread_days
 from gridtwin.nomenclature import attrs_of
 from gridtwin.scenario import Forecast as ForecastSection
-
-SILENT = 1e-6
-"""Relative power below which an asset counts as off. [-]"""
 
 
 def forecast(
@@ -86,7 +82,7 @@ def forecast(
         naive = naive_cube(history)
         rolled = predict_days(history, naive, settings, covariates, seed=seed)
     with ledger.step("paths"):
-        paths, quantiles = spread_days(history, rolled.point, settings, seed=seed)
+        paths, quantiles = spread_days(history, rolled, settings, seed=seed)
     return label_forecast(
         profiles, history, settings, relative=(paths, quantiles, naive), weather=tuple(covariates.weather)
     )
@@ -144,69 +140,6 @@ def predict_days(
     return Rolled(point)
 
 
-def spread_days(
-    history: History, point: np.ndarray, settings: ForecastSection, *, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Paths (path, time, asset) and quantiles (quantile, time, asset) of the studied days, relative."""
-    grid = history.grid
-    lower, upper = physical_bounds(history)
-    free = free_day_flags(grid.dates, grid.axis.zone)
-    paths, quantiles = [], []
-    for day in range(history.studied, len(grid.dates)):
-        steps = np.flatnonzero(grid.day == day)
-        slot = grid.slot[steps]
-        calibration = history.calibration_days(day)
-        calibration = calibration[alike_days(free[calibration], bool(free[day]))]
-        past = past_errors(history, point, calibration)
-        generator = np.random.default_rng([seed, grid.dates[day].toordinal()])
-        drawn = draw_days(len(calibration), settings.paths, generator)
-        centre = point[day, slot]
-        paths.append(lay_paths(centre, past, slot, drawn, lower=lower[steps], upper=upper[steps]))
-        quantile = lay_quantiles(centre, past, slot, settings.quantiles)
-        quantiles.append(np.clip(quantile, lower[steps], upper[steps]))
-    return np.concatenate(paths, axis=1), np.concatenate(quantiles, axis=1)
-
-
-def past_errors(history: History, point: np.ndarray, days: np.ndarray) -> PastErrors:
-    """Errors of past days, and where the assets were off."""
-    actual = history.cube[days]
-    return PastErrors(error_days(actual, point[days]), np.abs(actual) < SILENT)
-
-
-def physical_bounds(history: History) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest relative power of every step, each (time, asset).
-
-    Between nothing and the rating, widened by what the history before the first
-    issue shows (a house that feeds in); PV without sun is off.
-    """
-    past = history.cube[: history.studied - 1]
-    generation = np.isin(history.kind, GENERATION)
-    lower = np.fmin(np.fmin.reduce(past, axis=(0, 1)), np.where(generation, -1.0, 0.0))
-    upper = np.fmax(np.fmax.reduce(past, axis=(0, 1)), np.where(generation, 0.0, 1.0))
-    off = is_off(history)
-    return np.where(off, 0.0, lower), np.where(off, 0.0, upper)
-
-
-def is_off(history: History) -> np.ndarray:
-    """Steps at which a PV system has no sun, (time, asset).
-
-    Off is a system below the horizon and below every elevation of the sun at
-    which it fed in over the last weeks: clocks and places of real series are off by
-    an hour, SimBench's among them.
-    """
-    grid, sun = history.grid, sun_elevation_degree(history.grid.axis)
-    off = np.zeros((grid.axis.length, len(history.kind)), dtype=bool)
-    sun_cube = grid.to_cube(sun)[:, :, np.newaxis]
-    pv = np.flatnonzero(history.kind == "pv")
-    for day in range(history.studied, len(grid.dates)):
-        steps = np.flatnonzero(grid.day == day)
-        before = slice(max(0, day - SIMILAR_DAYS), day - 1)
-        working = np.abs(history.cube[before][:, :, pv]) > SILENT
-        lowest = np.fmin.reduce(np.where(working, sun_cube[before], 0.0), axis=(0, 1))
-        off[np.ix_(steps, pv)] = sun[steps, np.newaxis] < np.minimum(lowest, 0.0)
-    return off
-
-
 def label_forecast(
     profiles: Profiles,
     history: History,
@@ -254,7 +187,7 @@ def forecast_attrs(history: History, settings: ForecastSection, weather: Sequenc
     return {
         "model": model_words(settings.model),
         "weather": ", ".join(weather) or "none used",
-        "paths": "forecast plus errors of whole past days, drawn jointly for all assets",
+        "paths": "quantiles of every asset, joined over assets and hours as the errors of past days were",
         "reactive_power": f"q = ratio p, ratio of the history per asset; cos phi {ASSUMED_COS_PHI} where unknown",
         "calendar": f"holidays and sun of {place.country}" if place else "neither holidays nor sun, zone without place",
         "history_days": history.studied - 1,

@@ -170,35 +170,17 @@ def test_the_transformer_of_simbench() -> None:
     assert table.loc["copula", "pinball"] < table.loc["independent", "pinball"]
 
 
-def test_resting_cars_stay_at_zero() -> None:
+def test_known_values_take_the_place_of_interpolated_ones() -> None:
     quantiles = np.zeros((3, 24, 2), dtype=np.float32)
-    quantiles[2] = 0.8  # levels 0.1, 0.5, 0.9: 60 % of the days at rest
-    resting = np.array([0.6, 0.0])[np.newaxis] * np.ones((24, 1))
+    quantiles[2] = 0.8
+    exact = np.full((50, 24, 2), np.nan, dtype=np.float32)
+    exact[..., 0] = np.where(np.arange(50) < 30, 0.0, 0.8)[:, np.newaxis]  # a car: 30 of 50 paths at rest
     paths = copula_paths(
-        quantiles,
-        (0.1, 0.5, 0.9),
-        common_errors(35, 2, seed=1),
-        SLOTS,
-        paths=50,
-        seed=1,
-        lower=0,
-        upper=1,
-        resting=resting,
+        quantiles, (0.1, 0.5, 0.9), common_errors(35, 2, seed=1), SLOTS, paths=50, seed=1, lower=0, upper=1, exact=exact
     )
     assert np.all((paths[..., 0] == 0).sum(axis=0) == 30)
-    feed_in = copula_paths(
-        -quantiles[::-1],
-        (0.1, 0.5, 0.9),
-        common_errors(35, 2, seed=1),
-        SLOTS,
-        paths=50,
-        seed=1,
-        lower=-1,
-        upper=0,
-        resting=resting,
-    )
-    assert np.all((feed_in[..., 0] == 0).sum(axis=0) >= 30)
-    assert feed_in.min() < -0.7
+    assert set(np.unique(paths[..., 0])) == {np.float32(0), np.float32(0.8)}
+    assert len(np.unique(paths[:, 0, 1])) > 2
 
 
 def test_an_asset_without_errors_follows_the_others() -> None:

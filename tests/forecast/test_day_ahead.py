@@ -72,7 +72,9 @@ def test_the_forecast_needs_no_values_of_the_studied_day(spring: Neighbourhood, 
 
 
 def test_a_day_is_the_same_alone_and_in_company(spring: Neighbourhood, two_days: xr.Dataset) -> None:
-    xr.testing.assert_identical(predict(spring, DAY)["p_mw"], two_days["p_mw"].isel(time=slice(0, 96)))
+    alone = predict(spring, DAY)["p_mw"]
+    # another size of the linear algebra, another rounding: far below a watt
+    np.testing.assert_allclose(alone, two_days["p_mw"].isel(time=slice(0, 96)), rtol=1e-5, atol=1e-9)
 
 
 def test_the_layout_is_that_of_the_contract(spring: Neighbourhood, two_days: xr.Dataset) -> None:
@@ -207,7 +209,7 @@ def test_days_must_follow_each_other(spring: Neighbourhood) -> None:
 
 
 def test_an_unknown_model_is_refused(spring: Neighbourhood) -> None:
-    with pytest.raises(DataError, match="LightGBMModel or SKLearnModel"):
+    with pytest.raises(DataError, match="or a model of Darts"):
         predict(spring, DAY, model="Oracle")
 
 
