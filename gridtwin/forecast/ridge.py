@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+DAYS_AT_A_TIME = 64
+"""Days whose forecasts are one matrix product; the half above the diagonal is left out in steps of it."""
+
 
 def roll_ridge(
     gram: np.ndarray, target: np.ndarray, rows: np.ndarray, *, usable: np.ndarray, penalty: float, first: int = 0
@@ -61,17 +64,11 @@ def roll_ridge(
     >>> roll_ridge(features @ features.T, values, np.arange(4), usable=every, penalty=1e-9).round(3)[3].tolist()
     [7.0]
     """
-    from scipy.linalg import solve_triangular
-
     days = len(gram)
     if (rows > np.arange(days)).any():
         raise ValueError("a day would learn from itself: rows must not exceed the position of the day")
-    factor, crossed = _factor(gram, usable, penalty)
-    known = np.where(usable[:, np.newaxis], target, 0.0)
-    right = np.column_stack([known, usable.astype(float)])
-    solved = solve_triangular(factor, right, lower=True, overwrite_b=True, check_finite=False)
-    weights = np.where(np.arange(days) < rows[first:, np.newaxis], crossed[first:], 0.0)
-    fitted = weights @ solved
+    crossed, solved = _factor(gram, np.where(usable[:, np.newaxis], target, 0.0), usable, penalty)
+    fitted = _crossed_product(crossed, solved, rows, first)
     ones = solved[:, -1]
     sums = np.cumsum(ones[:, np.newaxis] * solved, axis=0)[np.maximum(rows[first:] - 1, 0)]
     forecast = np.full(target.shape, np.nan)
@@ -81,23 +78,37 @@ def roll_ridge(
     return forecast
 
 
-def _factor(gram: np.ndarray, usable: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cholesky factor of the days to learn from, and L^-1 k of every day, each (day, day).
+def _factor(gram: np.ndarray, known: np.ndarray, usable: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """L^-1 k of every day (day, day), read below the diagonal, and L^-1 of the targets and of ones (day, output + 1).
 
     Days that teach nothing are uncoupled from the factor; their own forecast takes a substitution of its own.
     """
-    from scipy.linalg import cholesky, solve_triangular
+    from scipy.linalg import cho_factor, solve_triangular
 
-    matrix = np.where(usable & usable[:, np.newaxis], gram, 0.0)
-    matrix[np.diag_indices(len(matrix))] += penalty
-    factor = cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
     silent = np.flatnonzero(~usable)
-    if not len(silent):
-        return factor, factor
-    crossed = factor.copy()
-    asked = np.where(usable[:, np.newaxis], gram[:, silent], 0.0)
-    crossed[silent] = solve_triangular(factor, asked, lower=True, check_finite=False).T
-    return factor, crossed
+    matrix = gram.copy()
+    matrix[silent] = 0.0
+    matrix[:, silent] = 0.0
+    matrix[np.diag_indices(len(matrix))] += penalty
+    # the transpose of a symmetric matrix lies in memory as LAPACK wants it
+    factor, _ = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
+    right = np.column_stack([known, usable.astype(float)])
+    solved = solve_triangular(factor, right, lower=True, check_finite=False)
+    if len(silent):
+        asked = np.where(usable[:, np.newaxis], gram[:, silent], 0.0)
+        factor[silent] = solve_triangular(factor, asked, lower=True, check_finite=False).T
+    return factor, solved
+
+
+def _crossed_product(crossed: np.ndarray, solved: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
+    """Product of each day's row from `first` on with the rows before `rows[day]`, (day - first, output + 1)."""
+    fitted = np.empty((max(len(crossed) - first, 0), solved.shape[1]))
+    for begin in range(first, len(crossed), DAYS_AT_A_TIME):
+        taken = slice(begin, min(begin + DAYS_AT_A_TIME, len(crossed)))
+        reach = int(rows[taken].max())
+        weights = np.where(np.arange(reach) < rows[taken, np.newaxis], crossed[taken, :reach], 0.0)
+        fitted[begin - first : taken.stop - first] = weights @ solved[:reach]
+    return fitted
 
 
 def fit_ridge(features: np.ndarray, target: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
