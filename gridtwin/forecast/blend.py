@@ -24,7 +24,14 @@ def recent_error(forecast: np.ndarray, actual: np.ndarray, *, delay: int, half_l
     half_life : float
         Of the weight of an error. [day]
     """
-    error = np.stack([_mean_over_slots(np.abs(one - actual)) for one in forecast])
+    return discounted_error(np.stack([daily_error(one, actual) for one in forecast]), delay=delay, half_life=half_life)
+
+
+def discounted_error(error: np.ndarray, *, delay: int, half_life: float) -> np.ndarray:
+    """Discounted mean of daily errors (model, day, asset) up to `delay` days before each day, of the same shape.
+
+    Days on which not all models have an error are left out; NaN where no day is left.
+    """
     shared = np.isfinite(error).all(axis=0)
     kept = 0.5 ** (1 / half_life)
     total, weight = np.zeros_like(error[:, 0]), np.zeros_like(error[0, 0])
@@ -88,8 +95,9 @@ def blend_by_skill(
     return blended, weights
 
 
-def _mean_over_slots(values: np.ndarray) -> np.ndarray:
-    """Mean over the slots that hold a value, (day, asset); NaN where none does."""
-    there = np.isfinite(values)
+def daily_error(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Mean absolute error over the slots of (day, slot, asset) that hold both values, (day, asset); NaN without any."""
+    error = np.abs(forecast - actual)
+    there = np.isfinite(error)
     count = there.sum(axis=1)
-    return np.asarray(np.where(there, values, 0.0).sum(axis=1) / np.where(count > 0, count, np.nan))
+    return np.asarray(np.where(there, error, 0.0).sum(axis=1) / np.where(count > 0, count, np.nan))
