@@ -64,7 +64,7 @@ def check_darts_name(name: str) -> None:
             Finding(
                 "unknown model",
                 "forecast.model",
-                expected="a forecasting model of Darts, such as LightGBMModel, Theta or TiDEModel",
+                expected=f"{', '.join(OWN_NAMES)} or a forecasting model of Darts, such as LightGBMModel or Theta",
                 got=name,
                 do=f"Did you mean {near[0]}?" if near else "",
                 severity="error",

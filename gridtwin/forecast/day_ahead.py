@@ -118,26 +118,27 @@ def predict_days(
     Assets that the model cannot serve keep the naive forecast.
     """
     modelled = history.modelled
-    point = naive.copy()
+    point, quantiles = naive.copy(), None
     if len(modelled):
-        rolled = roll_model(
-            settings.model,
-            ModelInputs(
-                cube=history.cube[:, :, modelled],
-                naive=naive[:, :, modelled],
-                kind=history.kind[modelled],
-                grid=history.grid,
-                known=history.known,
-                first=history.first_calibration,
-                covariates=covariates,
-                levels=settings.quantiles,
-                arguments=settings.arguments,
-                seed=seed,
-            ),
+        inputs = ModelInputs(
+            cube=history.cube[:, :, modelled],
+            naive=naive[:, :, modelled],
+            kind=history.kind[modelled],
+            grid=history.grid,
+            known=history.known,
+            first=history.first_calibration,
+            covariates=covariates,
+            levels=settings.quantiles,
+            arguments=settings.arguments,
+            seed=seed,
         )
+        rolled = roll_model(settings.model, inputs)
         point[:, :, modelled] = np.where(np.isnan(rolled.point), naive[:, :, modelled], rolled.point)
+        if rolled.quantiles is not None and rolled.levels == settings.quantiles:
+            quantiles = np.full((len(rolled.levels), *point.shape), np.nan, dtype=np.float32)
+            quantiles[..., modelled] = rolled.quantiles
     point[: history.first_calibration] = np.nan
-    return Rolled(point)
+    return Rolled(point, quantiles, settings.quantiles if quantiles is not None else ())
 
 
 def label_forecast(
@@ -220,7 +221,7 @@ def check_forecast(predicted: xr.Dataset) -> tuple[Finding, ...]:
             f"{len(assets)} assets are forecast as '{word}' ({STATUS[word]})",
             where="forecast",
             got=", ".join(map(str, assets[:5])),
-            severity="warning" if word in ("naive", "imputed") else "info",
+            severity="info" if word in ("constant", "idle", "declared") else "warning",
             code="GT-F01",
         )
         for word, assets in found

@@ -14,6 +14,7 @@ import xarray as xr
 from gridtwin.data.profiles import Profiles, axis_of
 from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import ClockGrid
+from gridtwin.forecast.fallbacks import CONDITIONS, band_factor, find_condition, repair_history
 from gridtwin.forecast.features import WARM_UP_DAYS
 from gridtwin.scenario import Forecast as ForecastSection
 from gridtwin.time_axis import utc_of_day
@@ -31,6 +32,7 @@ STATUS = {
     "constant": "one value throughout the history, passed on",
     "idle": "zero throughout the history, or a battery; passed on as zero",
     "declared": "as its owner declares it",
+    **CONDITIONS,
 }
 """How the forecast of an asset came about."""
 
@@ -56,6 +58,8 @@ class History:
         Position of the first studied day; number of calibration days.
     issue_times : DatetimeIndex, (day,)
         UTC instant of issue for every day of the grid.
+    widening : ndarray, (asset,)
+        Factor on the width of bands, above 1 where the status says that less is known. [-]
     """
 
     grid: ClockGrid
@@ -67,6 +71,7 @@ class History:
     studied: int
     calibration: int
     issue_times: pd.DatetimeIndex
+    widening: np.ndarray
 
     @property
     def first_calibration(self) -> int:
@@ -76,7 +81,7 @@ class History:
     @property
     def modelled(self) -> np.ndarray:
         """Positions of the assets that the model learns from and forecasts."""
-        return np.flatnonzero(np.isin(self.status, ("forecast", "imputed")))
+        return np.flatnonzero(np.isin(self.status, ("forecast", "imputed", "level_shift", "frozen")))
 
     def calibration_days(self, day: int) -> np.ndarray:
         """Positions of the last whole days known when the forecast of `day` is issued."""
@@ -110,9 +115,23 @@ def read_history(
     status = find_status(p_mw[:first_issue], grid.day[:first_issue], kind, length - settings.calibration_days)
     ratings = ratings_of(profiles, installed_mw, status)
     p_mw[:, status == "idle"] = 0.0
-    cube = substitute_gaps(grid.to_cube((p_mw / ratings).astype(np.float32)))
     known = grid.slots_known_at(issue)
-    return History(grid, cube, ratings, kind, status, known, length + 1, settings.calibration_days, issue_times)
+    raw = grid.to_cube((p_mw / ratings).astype(np.float32))
+    conditions = find_condition(raw, grid, known, length, kind)
+    cube = substitute_gaps(repair_history(raw, grid, conditions))
+    odd = np.isin(status, ("forecast", "imputed", "naive")) & (conditions.status != "")
+    return History(
+        grid=grid,
+        cube=cube,
+        installed_mw=ratings,
+        kind=kind,
+        status=np.where(odd, conditions.status, status),
+        known=known,
+        studied=length + 1,
+        calibration=settings.calibration_days,
+        issue_times=issue_times,
+        widening=np.where(odd, band_factor(conditions, grid.slots), 1.0),
+    )
 
 
 def history_length(start: pd.Timestamp, days: Sequence[dt.date], settings: ForecastSection, *, zone: str) -> int:

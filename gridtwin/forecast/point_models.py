@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import ClockGrid
 from gridtwin.forecast.day_design import Covariates
+from gridtwin.forecast.model_blend import blend_models, simple_members
+from gridtwin.forecast.physical_members import WEATHER_NAMES, roll_physics
 from gridtwin.forecast.ridge_days import roll_ridge_days
 from gridtwin.forecast.rolled import Rolled
+from gridtwin.forecast.trees import roll_trees
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,6 @@ def roll_model(name: str, inputs: ModelInputs) -> Rolled:
     check_model(name)
     if name in OWN_MODELS:
         return OWN_MODELS[name](inputs)
-    if name in ("LightGBMModel", "SKLearnModel"):
-        return _roll_steps(name, inputs)  # TEMPORARY until darts_road lands
     from gridtwin.forecast.darts_road import roll_darts
 
     return roll_darts(
@@ -89,55 +88,68 @@ def check_model(name: str) -> None:
     """Raise `DataError` unless the name is one of ours or of Darts."""
     if name in OWN_MODELS:
         return
-    import darts.models
+    from gridtwin.forecast.darts_models import check_darts_name
 
-    names = [*OWN_MODELS, *darts.models.__all__]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        raise DataError(
-            [
-                Finding(
-                    "unknown model",
-                    "forecast.model",
-                    expected=f"{', '.join(OWN_MODELS)} or a model of Darts",
-                    got=name,
-                    do=f"Did you mean {near[0]}?" if near else "",
-                    severity="error",
-                    code="GT-F02",
-                )
-            ]
-        )
+    check_darts_name(name)
 
 
 def _roll_ridge(inputs: ModelInputs) -> Rolled:
-    return Rolled(
-        roll_ridge_days(
-            inputs.cube, inputs.grid, inputs.known, training=inputs.first, covariates=inputs.covariates
-        )
-    )
+    """The ridge; PV and wind whose weather is known, blended with their physics."""
+    ridge = Rolled(_ridge_cube(inputs))
+    if not set(inputs.covariates.weather) & set(WEATHER_NAMES):
+        return ridge
+    return blend_models({"ridge": ridge, "physics": _roll_physics(inputs)}, inputs.cube).rolled
 
 
-def _roll_steps(name: str, inputs: ModelInputs) -> Rolled:
-    from gridtwin.forecast.features import WARM_UP_DAYS, build_features
-    from gridtwin.forecast.model import train_and_predict
+def _roll_trees(inputs: ModelInputs) -> Rolled:
+    return _trees_on(inputs, _ridge_cube(inputs))
 
-    grid, cube = inputs.grid, inputs.cube
-    training = slice(grid.steps_from(WARM_UP_DAYS).start, grid.steps_from(inputs.first).start)
-    predicted = train_and_predict(
-        name, build_features(cube, grid, inputs.known), grid.to_steps(cube).T, inputs.kind,
-        times=grid.axis.times, training=training, seed=inputs.seed,
-    )  # fmt: skip
-    steps = np.full((grid.axis.length, cube.shape[2]), np.nan, dtype=np.float32)
-    steps[training.stop :] = predicted.T
-    return Rolled(grid.to_cube(steps))
+
+def _roll_blend(inputs: ModelInputs) -> Rolled:
+    ridge = _ridge_cube(inputs)
+    members = {
+        "ridge": Rolled(ridge),
+        "trees": _trees_on(inputs, ridge),
+        "physics": _roll_physics(inputs),
+        **simple_members(inputs.cube, inputs.grid, inputs.kind),
+    }
+    return blend_models(members, inputs.cube).rolled
 
 
 def _roll_naive(inputs: ModelInputs) -> Rolled:
     return Rolled(inputs.naive)
 
 
+def _ridge_cube(inputs: ModelInputs) -> np.ndarray:
+    return roll_ridge_days(
+        inputs.cube, inputs.grid, inputs.known, training=inputs.first, covariates=inputs.covariates
+    )
+
+
+def _trees_on(inputs: ModelInputs, ridge: np.ndarray) -> Rolled:
+    return roll_trees(
+        inputs.cube,
+        inputs.grid,
+        inputs.known,
+        kind=inputs.kind,
+        first=inputs.first,
+        ridge=ridge,
+        covariates=inputs.covariates,
+        seed=inputs.seed,
+        levels=inputs.levels,
+    )
+
+
+def _roll_physics(inputs: ModelInputs) -> Rolled:
+    return Rolled(
+        roll_physics(inputs.cube, inputs.grid, inputs.known, kind=inputs.kind, weather=inputs.covariates.weather)
+    )
+
+
 OWN_MODELS: dict[str, Callable[[ModelInputs], Rolled]] = {
     "DayAheadRidge": _roll_ridge,
+    "DayAheadTrees": _roll_trees,
+    "DayAheadBlend": _roll_blend,
     "SeasonalNaive": _roll_naive,
 }
 """Name in a scenario -> the model."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gridtwin.forecast.calendar import free_day_flags, sun_elevation_degree
@@ -30,7 +32,8 @@ def spread_days(
     errors = rolled_errors(history, rolled)
     how = Calibration(window=settings.calibration_days)
     targets = np.arange(history.studied, len(grid.dates))
-    bands = conformal_quantiles(errors, settings.quantiles, targets, how=how).quantiles
+    bands = calibrated_bands(errors, settings.quantiles, targets, how)
+    bands = np.clip(widened(bands, rolled.point[targets], history.widening), *bounds_of(errors, targets))
     # one seed for all days: a path then takes consecutive past days and has no seam at midnight
     shared = [seed, grid.dates[history.studied].toordinal()]
     places = (np.arange(settings.paths) + 0.5) / settings.paths
@@ -38,6 +41,7 @@ def spread_days(
     for row, day in enumerate(targets):
         slot = grid.slot[grid.day == day]
         past = history.calibration_days(int(day))
+        lower, upper = bounds_of(errors, day)
         quantiles.append(bands[:, row, slot])
         paths.append(
             copula_paths(
@@ -47,12 +51,43 @@ def spread_days(
                 slot,
                 paths=settings.paths,
                 seed=shared,
-                lower=np.broadcast_to(errors.lower, errors.point.shape)[day, slot],
-                upper=np.broadcast_to(errors.upper, errors.point.shape)[day, slot],
+                lower=lower[slot],
+                upper=upper[slot],
                 exact=values_of_switched(errors, places, int(day), how=how)[:, slot],
             )
         )
     return np.concatenate(paths, axis=1), np.concatenate(quantiles, axis=1)
+
+
+def calibrated_bands(
+    errors: RolledErrors, levels: tuple[float, ...], targets: np.ndarray, how: Calibration
+) -> np.ndarray:
+    """Quantiles (level, day, slot, asset) from the model's own where it has them, else from its point forecast."""
+    own = errors.model_quantiles
+    plain = conformal_quantiles(replace(errors, model_quantiles=None), levels, targets, how=how).quantiles
+    if own is None:
+        return plain
+    there = np.flatnonzero(np.isfinite(own[:, targets]).all(axis=(0, 1, 2)))
+    chosen = RolledErrors(
+        errors.actual[..., there],
+        errors.point[..., there],
+        errors.free,
+        model_quantiles=own[..., there],
+        **{name: np.asarray(getattr(errors, name))[..., there] for name in ("envelope", "off", "lower", "upper")},
+    )
+    plain[..., there] = conformal_quantiles(chosen, levels, targets, how=how).quantiles
+    return plain
+
+
+def widened(bands: np.ndarray, point: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Bands (level, day, slot, asset) stretched around the forecast by a factor per asset."""
+    return np.asarray(np.where(factor == 1.0, bands, point + factor * (bands - point)), dtype=bands.dtype)
+
+
+def bounds_of(errors: RolledErrors, day: np.ndarray | np.integer) -> tuple[np.ndarray, np.ndarray]:
+    """Physical bounds of some days, each (..., slot, asset)."""
+    shape = errors.point.shape
+    return np.broadcast_to(errors.lower, shape)[day], np.broadcast_to(errors.upper, shape)[day]
 
 
 def rolled_errors(history: History, rolled: Rolled) -> RolledErrors:
@@ -65,6 +100,7 @@ def rolled_errors(history: History, rolled: Rolled) -> RolledErrors:
         history.cube,
         rolled.point,
         free_day_flags(history.grid.dates, history.grid.axis.zone),
+        model_quantiles=rolled.quantiles,
         envelope=envelope.astype(np.float32),
         off=off,
         lower=np.where(off, 0.0, lower),

@@ -14,7 +14,6 @@ from gridtwin.errors import DataError
 from gridtwin.forecast.calendar import ClockGrid, holiday_flags, sun_elevation_degree
 from gridtwin.forecast.day_ahead import check_forecast, forecast
 from gridtwin.forecast.history import substitute_gaps
-from gridtwin.forecast.model import train_and_predict
 from gridtwin.forecast.reactive import reactive_power
 from gridtwin.scenario import Forecast
 from gridtwin.time_axis import utc_of_local
@@ -38,7 +37,7 @@ def two_days(spring: Neighbourhood) -> xr.Dataset:
     return predict(spring, DAY, DAY + dt.timedelta(days=1))
 
 
-@pytest.mark.parametrize("model", ["LightGBMModel", "SKLearnModel"])
+@pytest.mark.parametrize("model", ["DayAheadRidge", "DayAheadBlend", "SKLearnModel"])
 @pytest.mark.parametrize("issue", [dt.time(12), dt.time(0), dt.time(9, 40)])
 def test_nothing_after_the_issue_reaches_the_forecast(spring: Neighbourhood, model: str, issue: dt.time) -> None:
     profiles, installed = spring
@@ -148,7 +147,7 @@ def test_the_seed_decides_the_paths(spring: Neighbourhood, two_days: xr.Dataset)
     assert not predict(spring, *days, seed=4)["p_mw"].equals(two_days["p_mw"])
 
 
-@pytest.mark.parametrize("model", ["LightGBMModel", "SKLearnModel"])
+@pytest.mark.parametrize("model", ["DayAheadRidge", "DayAheadBlend", "SKLearnModel"])
 def test_the_model_beats_the_naive(spring: Neighbourhood, model: str) -> None:
     days = [dt.date(2016, 4, 6) + dt.timedelta(days=number) for number in range(12)]
     result = predict(spring, *days, model=model)
@@ -172,7 +171,7 @@ def test_assets_that_the_model_cannot_serve_say_so(spring: Neighbourhood) -> Non
     assert status == {
         "household 0": "idle",
         "household 1": "constant",
-        "household 2": "naive",
+        "household 2": "new",
         "household 3": "imputed",
         "household 4": "forecast",
         "pv 5": "forecast",
@@ -209,7 +208,7 @@ def test_days_must_follow_each_other(spring: Neighbourhood) -> None:
 
 
 def test_an_unknown_model_is_refused(spring: Neighbourhood) -> None:
-    with pytest.raises(DataError, match="or a model of Darts"):
+    with pytest.raises(DataError, match="or a forecasting model of Darts"):
         predict(spring, DAY, model="Oracle")
 
 
@@ -235,18 +234,6 @@ def test_gaps_are_filled_from_the_past_alone() -> None:
     # day 8: a week before, day 1; day 9: day 2; day 0 has no past
     assert substitute_gaps(cube)[[0, 8, 9], 0, 0].tolist()[1:] == [1.0, 2.0]
     assert np.isnan(substitute_gaps(cube)[0, 0, 0])
-
-
-def test_the_rolled_forecast_starts_right_after_the_training() -> None:
-    generator = np.random.default_rng(1)
-    times = pd.date_range("2016-01-01", periods=400, freq="15min")
-    features = generator.standard_normal((2, 400, 3)).astype(np.float32)
-    target = (features[:, :, 0] + 0.5 * features[:, :, 1]).astype(np.float32)
-    kind = np.array(["household", "pv"])
-    rolled = train_and_predict("SKLearnModel", features, target, kind, times=times, training=slice(0, 300), seed=1)
-    # noise-free and linear: ridge with 600 rows is within its penalty of the truth
-    np.testing.assert_allclose(rolled, target[:, 300:], atol=0.2)
-    assert rolled.shape == (2, 100)
 
 
 def test_german_holidays() -> None:
