@@ -19,16 +19,12 @@ from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.error_quantiles import pooled_quantiles, track_misses
 from gridtwin.forecast.error_scales import band_scales, track_scales
 from gridtwin.forecast.past_days import alike_days
-from gridtwin.forecast.switched import RESTING, switched_values
+from gridtwin.forecast.switched import LEAST_RESTING, RESTING, switched_values
 
 ASSETS_AT_ONCE = 128
 """Assets per block: cubes of a block stay in the cache and memory does not grow with the network."""
 FEW_DAYS = 14
 """Calibration days below which a band counts as made of few days."""
-LEAST_RESTING = 0.7
-"""Share of resting values from which an asset counts as one that is switched, such as a charging point; a heat pump
-in winter runs most of the time and errs like a load. Suburb, 14 cold days: pinball skill of the total 57.0 % at 0.05,
-59.4 % at 0.6, 59.9 % at 0.8. [-]"""
 BAND_STATUS = {
     "calibrated": "errors of at least 14 days",
     "few days": "errors of fewer days; the outer quantiles are extended by an exponential tail",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from gridtwin.forecast.calendar import ClockGrid
 from gridtwin.forecast.day_design import Covariates
 from gridtwin.forecast.model_blend import blend_models, simple_members
-from gridtwin.forecast.physical_members import WEATHER_NAMES, roll_physics
+from gridtwin.forecast.physical_members import roll_physics
 from gridtwin.forecast.ridge_days import roll_ridge_days
 from gridtwin.forecast.rolled import Rolled
+from gridtwin.forecast.switched import rests_mostly
 from gridtwin.forecast.trees import roll_trees
 
 
@@ -56,6 +57,11 @@ class ModelInputs:
     arguments: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
+    def of_assets(self, chosen: np.ndarray) -> ModelInputs:
+        """The same for some of the assets."""
+        cubes = {name: getattr(self, name)[:, :, chosen] for name in ("cube", "naive")}
+        return replace(self, kind=self.kind[chosen], covariates=self.covariates.of_assets(chosen), **cubes)
+
 
 def roll_model(name: str, inputs: ModelInputs) -> Rolled:
     """Rolled forecast by the model of this name.
@@ -94,11 +100,14 @@ def check_model(name: str) -> None:
 
 
 def _roll_ridge(inputs: ModelInputs) -> Rolled:
-    """The ridge; PV and wind whose weather is known, blended with their physics."""
-    ridge = Rolled(_ridge_cube(inputs))
-    if not set(inputs.covariates.weather) & set(WEATHER_NAMES):
-        return ridge
-    return blend_models({"ridge": ridge, "physics": _roll_physics(inputs)}, inputs.cube).rolled
+    """The ridge; PV, and wind whose weather is known, blended with their physics."""
+    ridge = _ridge_cube(inputs)
+    physical = np.flatnonzero(np.isin(inputs.kind, ("pv", "wind")))
+    if len(physical):
+        part = inputs.of_assets(physical)
+        members = {"ridge": Rolled(ridge[:, :, physical]), "physics": _roll_physics(part)}
+        ridge[:, :, physical] = blend_models(members, part.cube).rolled.point
+    return Rolled(ridge)
 
 
 def _roll_trees(inputs: ModelInputs) -> Rolled:
@@ -127,7 +136,8 @@ def _ridge_cube(inputs: ModelInputs) -> np.ndarray:
 
 
 def _trees_on(inputs: ModelInputs, ridge: np.ndarray) -> Rolled:
-    return roll_trees(
+    """Trees on the ridge; assets that rest mostly keep the ridge, as the median of a car is no car."""
+    trees = roll_trees(
         inputs.cube,
         inputs.grid,
         inputs.known,
@@ -138,6 +148,10 @@ def _trees_on(inputs: ModelInputs, ridge: np.ndarray) -> Rolled:
         seed=inputs.seed,
         levels=inputs.levels,
     )
+    assert trees.quantiles is not None
+    switched = rests_mostly(inputs.cube[: inputs.first], inputs.kind)
+    quantiles = np.where(switched, np.float32(np.nan), trees.quantiles)
+    return Rolled(np.where(switched, ridge, trees.point), quantiles, trees.levels)
 
 
 def _roll_physics(inputs: ModelInputs) -> Rolled:

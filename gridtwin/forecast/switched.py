@@ -13,10 +13,21 @@ from gridtwin.forecast.past_days import pool_neighbours
 
 RESTING = 1e-6
 """Relative power below which an asset counts as off; the float noise of a night is smaller. [-]"""
+LEAST_RESTING = 0.7
+"""Share of resting values from which an asset counts as one that is switched, such as a charging point; a heat pump
+in winter runs most of the time and errs like a load. Suburb, 14 cold days: pinball skill of the total 57.0 % at 0.05,
+59.4 % at 0.6, 59.9 % at 0.8. [-]"""
 MOST_RUNNING = 0.98
 """Largest probability of running of an asset that rested on a past day at that time. [-]"""
 LARGEST_SCALE = 2.0
 """Largest factor on past values where the forecast exceeds all of them running."""
+
+
+def rests_mostly(cube: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Assets that are switched, (asset,), by their values (day, slot, asset); PV rests at night and is none."""
+    known = np.isfinite(cube)
+    resting = (known & (np.abs(cube) < RESTING)).sum(axis=(0, 1))
+    return np.asarray((resting > LEAST_RESTING * known.sum(axis=(0, 1))) & (kind != "pv"))
 
 
 def switched_values(actual: np.ndarray, point: np.ndarray, tau: np.ndarray) -> np.ndarray:

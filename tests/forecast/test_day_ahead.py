@@ -182,7 +182,7 @@ def test_assets_that_the_model_cannot_serve_say_so(spring: Neighbourhood) -> Non
     np.testing.assert_allclose(result["p_mw"].sel(asset="household 1"), 0.002, rtol=1e-6)
     assert np.isfinite(result["p_mw"]).all() and np.isfinite(result["p_quantile_mw"]).all()
     assert result["p_mw"].sel(asset="household 2").std("path").mean() > 0
-    assert [finding.severity for finding in check_forecast(result)] == ["warning", "warning", "info", "info"]
+    assert [finding.severity for finding in check_forecast(result)] == ["warning", "info", "info", "warning"]
 
 
 def test_an_asset_without_any_value_is_named(spring: Neighbourhood) -> None:
