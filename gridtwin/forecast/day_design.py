@@ -7,6 +7,7 @@ are scaled so that each counts by what it says and not by how many columns it ha
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,9 @@ OWN_WEIGHT = 2.0
 """Weight of a forecast of the series itself."""
 WEATHER_PARTS = 24
 """A day's weather enters as this many means."""
+WEATHER_LIMIT = 4.0
+"""Weather further from its mean than so many deviations of the training days counts as that far: the first snow
+after weeks without any would else be thousands of deviations."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,38 @@ class Covariates:
         """Nothing but the series and the calendar."""
         return Covariates({})
 
+    def of_assets(self, chosen: np.ndarray) -> Covariates:
+        """The same for some of the assets."""
+        weather = {name: one[:, :, chosen] if one.ndim == 3 else one for name, one in self.weather.items()}
+        return Covariates(weather, None if self.own is None else self.own[:, :, chosen])
+
 
 def calendar_block(grid: ClockGrid) -> np.ndarray:
-    """Weekday or holiday, free day, day beside a holiday, and season, (day, feature)."""
-    holiday = holiday_flags(grid.dates, grid.axis.zone).astype(float)
-    weekday = np.eye(7)[[day.weekday() for day in grid.dates]] * (1 - holiday)[:, np.newaxis]
-    beside = [np.append(holiday[1:], 0.0), np.append(0.0, holiday[:-1])]
-    free = free_day_flags(grid.dates, grid.axis.zone).astype(float)
+    """Weekday or holiday, free day, day beside a holiday, bridge day, turn of the year and season, (day, feature).
+
+    A bridge day is a working day between two free ones. The days from Christmas Eve to New Year share a flag, their
+    two eves another, where Christmas is a holiday. The neighbours of the first and the last day count though they
+    are not of the grid.
+    """
+    zone, one = grid.axis.zone, dt.timedelta(days=1)
+    around = (grid.dates[0] - one, *grid.dates, grid.dates[-1] + one)
+    holiday, free = holiday_flags(around, zone), free_day_flags(around, zone)
+    weekday = np.eye(7)[[day.weekday() for day in grid.dates]] * ~holiday[1:-1, np.newaxis]
+    bridge = ~free[1:-1] & free[:-2] & free[2:]
+    flags = [holiday[1:-1], free[1:-1], holiday[2:], holiday[:-2], bridge, *turn_of_year(grid.dates, zone)]
     angle = 2 * np.pi * np.array([day.timetuple().tm_yday for day in grid.dates]) / 365.25
     season = SEASON_WEIGHT * np.column_stack([turn(k * angle) for k in (1, 2) for turn in (np.sin, np.cos)])
-    return np.column_stack([weekday, holiday, free, *beside, season])
+    return np.column_stack([weekday, *(flag.astype(float) for flag in flags), season])
+
+
+def turn_of_year(dates: tuple[dt.date, ...], zone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Days from 24 December to 1 January, and 24 and 31 December, each (day,); none where Christmas is no holiday."""
+    within = [(day.month, day.day) >= (12, 24) or (day.month, day.day) == (1, 1) for day in dates]
+    eve = [(day.month, day.day) in ((12, 24), (12, 31)) for day in dates]
+    winter = [day.year - (day.month == 1) for day in dates]
+    kept = {year: bool(holiday_flags((dt.date(year, 12, 25),), zone)[0]) for year in set(winter)}
+    christmas = np.array([kept[year] for year in winter])
+    return np.array(within) & christmas, np.array(eve) & christmas
 
 
 def lag_block(values: np.ndarray, known: int, days: int = LAG_DAYS) -> np.ndarray:
@@ -82,16 +108,18 @@ def day_rows(values: np.ndarray, grid: ClockGrid, known: int, covariates: Covari
     if covariates.own is not None:
         error = values - covariates.own
         blocks += [OWN_WEIGHT * per_slot * covariates.own.swapaxes(1, 2), per_slot * lag_block(error, known, 2)]
-    blocks += [weather_block(one, values.shape[2]) for one in covariates.weather.values()]
+    variables = len(covariates.weather)
+    blocks += [weather_block(one, values.shape[2]) / np.sqrt(variables) for one in covariates.weather.values()]
     return np.concatenate(blocks, axis=2).swapaxes(0, 1)
 
 
 def weather_block(values: np.ndarray, assets: int) -> np.ndarray:
     """Standardised means over parts of the day and their squares, (day, asset, feature)."""
+    values = np.clip(values, -WEATHER_LIMIT, WEATHER_LIMIT)
     shaped = values if values.ndim == 3 else np.broadcast_to(values[:, :, np.newaxis], (*values.shape, assets))
     parts = min(WEATHER_PARTS, shaped.shape[1])
     means = shaped.reshape(len(shaped), parts, -1, shaped.shape[2]).mean(axis=2).swapaxes(1, 2)
-    return np.concatenate([means, (means**2 - 1) / np.sqrt(2)], axis=2) / np.sqrt(parts)
+    return np.asarray(np.concatenate([means, (means**2 - 1) / np.sqrt(2)], axis=2) / np.sqrt(parts))
 
 
 def standardised(values: np.ndarray, days: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

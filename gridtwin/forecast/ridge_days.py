@@ -13,6 +13,7 @@ from gridtwin.forecast.blend import HALF_LIFE_DAYS, daily_error, discounted_erro
 from gridtwin.forecast.calendar import ClockGrid
 from gridtwin.forecast.day_design import Covariates, calendar_block, day_rows, standardised
 from gridtwin.forecast.ridge import roll_ridge
+from gridtwin.forecast.weather_response import respond_to_weather
 
 PENALTIES = (0.3, 3.0, 30.0)
 """Penalties whose forecasts are blended by recent skill. Forty series (three countries, SimBench shapes, a
@@ -62,7 +63,7 @@ def roll_ridge_days(
         Of the precision of `cube`. NaN where a series is too short for a row of features, or has fewer than
         LEAST_ROWS rows before.
     """
-    covariates = covariates or Covariates.none()
+    covariates = respond_to_weather(cube, grid, covariates or Covariates.none(), training)
     calendar = calendar_block(grid) @ calendar_block(grid).T
     point = np.empty(cube.shape, dtype=np.result_type(cube.dtype, np.float32))
 
