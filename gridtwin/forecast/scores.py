@@ -297,7 +297,7 @@ def aggregate_quantiles(forecast: xr.Dataset, by: Literal["kind", "total"] = "ki
     chosen = {name: members for name, members in groups.items() if (name == "total") == (by == "total")}
     levels = forecast["quantile"].to_numpy()
     sums = [forecast.isel(asset=members).sum("asset") for members in chosen.values()]
-    quantiles = [np.quantile(part["p_mw"].to_numpy(), levels, axis=0) for part in sums]
+    quantiles = [quantiles_of_paths(part["p_mw"].to_numpy(), levels) for part in sums]
     dims = ("time", "group")
     variables = {
         "p_quantile_mw": (("quantile", *dims), np.stack(quantiles, axis=-1), attrs_of("p_quantile_mw")),
@@ -335,6 +335,11 @@ def middle(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.asarray(quantiles[below] + (place - below) * (quantiles[above] - quantiles[below]))
 
 
+def quantiles_of_paths(paths: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles (level, ...) over paths (path, ...), of which each stands for the level (i - 1/2)/paths (Hazen)."""
+    return np.asarray(np.quantile(paths, levels, axis=0, method="hazen"))
+
+
 def series_of_group(forecast: xr.Dataset, actual: np.ndarray, members: np.ndarray) -> Series:
     """Sum of a group; quantiles over the paths of the sum."""
     # path by path, as choosing members copies
@@ -344,7 +349,7 @@ def series_of_group(forecast: xr.Dataset, actual: np.ndarray, members: np.ndarra
         np.median(summed, axis=0),
         forecast["p_mean_mw"].to_numpy()[:, members].sum(axis=-1),
         forecast["p_naive_mw"].to_numpy()[:, members].sum(axis=-1),
-        np.quantile(summed, forecast["quantile"].to_numpy(), axis=0),
+        quantiles_of_paths(summed, forecast["quantile"].to_numpy()),
         summed,
     )
 

@@ -71,7 +71,7 @@ def test_aggregate_quantiles_are_those_of_the_summed_paths(eight_weeks: Case) ->
     by_kind = aggregate_quantiles(predicted, by="kind")
     assert by_kind["group"].values.tolist() == ["battery", "household", "pv"]
     np.testing.assert_allclose(total["p_mean_mw"].isel(group=0), by_kind["p_mean_mw"].sum("group"))
-    hand = np.quantile(predicted["p_mw"].to_numpy()[:, 40].sum(axis=-1), 0.9)
+    hand = np.quantile(predicted["p_mw"].to_numpy()[:, 40].sum(axis=-1), 0.9, method="hazen")
     assert float(total["p_quantile_mw"].sel(quantile=0.9).isel(group=0, time=40)) == pytest.approx(hand)
 
 
