@@ -68,6 +68,7 @@ def backtest(
     seed: int,
     installed_mw: pd.Series,
     weather: pd.DataFrame | None = None,
+    given: pd.DataFrame | None = None,
     window_days: int = WINDOW_DAYS,
     keep_forecasts: bool = False,
     progress: Progress = lambda step: None,
@@ -92,6 +93,8 @@ def backtest(
         Rating by asset name. [MW]
     weather : DataFrame, (time, variable), optional
         Known at the issue of each day.
+    given : DataFrame, (time, asset), optional
+        Forecasts of assets by others, known likewise. [MW]
     window_days : int
         Days between two trainings of models that do not refit by themselves.
     keep_forecasts : bool
@@ -123,7 +126,7 @@ def backtest(
         for window in windows_of(days, window_days):
             progress(f"{name}: {window[0]} to {window[-1]}")
             parts.append(forecast(profiles, window, chosen, issue=issue, seed=seed, installed_mw=installed_mw,
-                                  weather=weather, ledger=ledger))  # fmt: skip
+                                  weather=weather, given=given, ledger=ledger))  # fmt: skip
         whole = join_windows(parts)
         scores.append(score_by_day_type(whole, profiles, days).assign(model=name))
         ledgers[name] = ledger.table()

@@ -33,6 +33,7 @@ def forecast(
     seed: int,
     installed_mw: pd.Series,
     weather: pd.DataFrame | None = None,
+    given: pd.DataFrame | None = None,
     ledger: EnergyLedger | None = None,
 ) -> xr.Dataset:
     """Point forecast, bands, correlated paths and the naive reference of whole local days.
@@ -57,8 +58,10 @@ def forecast(
     installed_mw : Series
         Rating by asset name. [MW]
     weather : DataFrame, (time, variable), optional
-        Known at the issue of each day, from `data.weather_forecast.read_weather_forecast`;
+        Known at the issue of each day, from `data.issued_forecast.read_issued_forecast`;
         UTC, over the history and the days.
+    given : DataFrame, (time, asset), optional
+        Forecasts of assets by others, known like the weather; the model corrects them. [MW]
     ledger : EnergyLedger, optional
         Takes the steps `model` (trained and rolled) and `paths` (bands and paths).
 
@@ -77,7 +80,8 @@ def forecast(
     """
     ledger = ledger or EnergyLedger()
     history = read_history(profiles, days, settings, issue=issue, installed_mw=installed_mw)
-    covariates = Covariates(weather_cubes(weather, history.grid))
+    own = given_cube(given, history, profiles["asset"].to_numpy())
+    covariates = Covariates(cubes_of(weather, history.grid, "weather"), own)
     with ledger.step("model"):
         naive = naive_cube(history)
         rolled = predict_days(history, naive, settings, covariates, seed=seed)
@@ -88,26 +92,37 @@ def forecast(
     )
 
 
-def weather_cubes(weather: pd.DataFrame | None, grid: ClockGrid) -> dict[str, np.ndarray]:
-    """Each variable on the days and slots of the grid, (day, slot); a slot that the clock skips repeats the one before.
+def given_cube(given: pd.DataFrame | None, history: History, names: np.ndarray) -> np.ndarray | None:
+    """Forecasts by others relative to the rating, (day, slot, asset), NaN for assets without; None without any."""
+    if given is None:
+        return None
+    own = np.full(history.cube.shape, np.nan)
+    for name, cube in cubes_of(given, history.grid, "given forecast").items():
+        place = int(np.flatnonzero(names.astype(str) == name)[0])
+        own[:, :, place] = cube / history.installed_mw[place]
+    return own
+
+
+def cubes_of(table: pd.DataFrame | None, grid: ClockGrid, what: str) -> dict[str, np.ndarray]:
+    """Each column on the days and slots of the grid, (day, slot); a slot that the clock skips repeats the one before.
 
     Raises
     ------
     DataError
         If a step has no value.
     """
-    if weather is None:
+    if table is None:
         return {}
-    values = weather.reindex(grid.axis.times).to_numpy(dtype=float)
+    values = table.reindex(grid.axis.times).to_numpy(dtype=float)
     missing = np.flatnonzero(np.isnan(values).any(axis=1))
     if len(missing):
         where = grid.axis.times[missing[0]]
-        what = f"the weather lacks {len(missing)} steps of the history and the studied days"
-        raise DataError([Finding(what, "weather", got=f"first missing at {where} UTC", severity="error")])
+        lacks = f"the {what} lacks {len(missing)} steps of the history and the studied days"
+        raise DataError([Finding(lacks, what, got=f"first missing at {where} UTC", severity="error")])
     cube = grid.to_cube(values)
     for slot in range(1, grid.slots):
         cube[:, slot] = np.where(np.isnan(cube[:, slot]), cube[:, slot - 1], cube[:, slot])
-    return {str(name): cube[:, :, column] for column, name in enumerate(weather)}
+    return {str(name): cube[:, :, column] for column, name in enumerate(table)}
 
 
 def predict_days(
@@ -127,7 +142,7 @@ def predict_days(
             grid=history.grid,
             known=history.known,
             first=history.first_calibration,
-            covariates=covariates,
+            covariates=covariates.of_assets(modelled),
             levels=settings.quantiles,
             arguments=settings.arguments,
             seed=seed,

@@ -130,9 +130,20 @@ def _roll_naive(inputs: ModelInputs) -> Rolled:
 
 
 def _ridge_cube(inputs: ModelInputs) -> np.ndarray:
-    return roll_ridge_days(
-        inputs.cube, inputs.grid, inputs.known, training=inputs.first, covariates=inputs.covariates
-    )
+    """The ridge of all assets; those with a given forecast start from it."""
+    own = inputs.covariates.own
+    if own is None or np.isfinite(own).all():
+        return roll_ridge_days(
+            inputs.cube, inputs.grid, inputs.known, training=inputs.first, covariates=inputs.covariates
+        )
+    given = np.isfinite(own).all(axis=(0, 1))
+    cube = np.empty(inputs.cube.shape, dtype=inputs.cube.dtype)
+    for chosen in (np.flatnonzero(given), np.flatnonzero(~given)):
+        part = inputs.of_assets(chosen)
+        alone = part if given[chosen].any() else replace(part, covariates=Covariates(part.covariates.weather))
+        if len(chosen):
+            cube[:, :, chosen] = _ridge_cube(alone)
+    return cube
 
 
 def _trees_on(inputs: ModelInputs, ridge: np.ndarray) -> Rolled:

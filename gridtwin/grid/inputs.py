@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +18,12 @@ import xarray as xr
 from gridtwin.data.data_centre import list_jobs
 from gridtwin.data.data_centre_profiles import build_data_centre_profiles, check_data_centres
 from gridtwin.data.growth_profiles import build_growth_profiles
+from gridtwin.data.issued_forecast import read_issued_forecast
 from gridtwin.data.profile_files import naming_file, read_profile_files
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
 from gridtwin.data.rules import RuleSet, read_rules
 from gridtwin.data.series_file import Series, read_feeder_head, read_prices, read_series, read_weather
 from gridtwin.data.series_table import SERIES_FORMATS
-from gridtwin.data.weather_forecast import read_weather_forecast
 from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
 from gridtwin.forecast.history import history_length
 from gridtwin.forecast.point_models import check_model
@@ -37,6 +38,7 @@ from gridtwin.scenario import (
     Connection,
     Forecast,
     Growth,
+    IssuedForecast,
     Network,
     Observation,
     ProfileFile,
@@ -70,6 +72,8 @@ class StudyInputs:
         On the axis of the profiles and of the studied days.
     forecast_weather : DataFrame or None
         What was forecast of the weather, (time, variable), over the history and the studied days.
+    given_forecasts : DataFrame or None
+        Forecasts of assets by others, (time, asset), over the same days. [MW]
     feeder_head : Dataset or None
         Measured power into the network before the first issue.
     unmetered : tuple of str
@@ -86,6 +90,7 @@ class StudyInputs:
     weather: xr.Dataset | None
     prices: xr.Dataset | None
     forecast_weather: pd.DataFrame | None
+    given_forecasts: pd.DataFrame | None
     feeder_head: xr.Dataset | None
     unmetered: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -128,7 +133,12 @@ def read_inputs(
     if given:
         reading("time.first_day", lambda: check_horizon(axis, studied, forecast))
     reading("forecast.model", lambda: check_model(forecast.model))
-    foreseen = read_foreseen_weather(reading, forecast, axis, studied, issue=issue, folder=folder) if given else []
+    asked = given and (forecast.weather or forecast.given)
+    horizon = reading("time.first_day", lambda: forecast_axis(axis, studied, forecast)) if asked else None
+    foreseen, told = (
+        read_issued(reading, key, horizon, issue=issue, folder=folder, sections=sections)
+        for key, sections in (("forecast.weather", forecast.weather), ("forecast.given", forecast.given))
+    )
     twin = None
     if source:
         twin = read_twin(reading, network, source, rules, growth=growth, data_centre=data_centre, seed=seed)
@@ -136,6 +146,7 @@ def read_inputs(
     if twin and given:
         reading("connection", lambda: check_connection_buses(twin, connection))
         assets = twin.assets[twin.assets["origin"] == "network"]
+        reading("forecast.given", lambda: check_given(twin.assets.index, told))
         own = reading("profiles", lambda: read_own_profiles(assets, given, profiles.file, folder))
     reading.raise_faults()
     assert source and twin and own
@@ -152,38 +163,54 @@ def read_inputs(
         jobs=list_jobs(data_centre, studied.zone),
         weather=temperature,
         prices=day_ahead,
-        forecast_weather=pd.concat([series.values for series in foreseen], axis=1) if foreseen else None,
+        forecast_weather=_side_by_side(foreseen),
+        given_forecasts=_side_by_side(told),
         feeder_head=_before_issue(head, studied, issue) if head is not None else None,
         unmetered=observe.unmetered if observe else (),
         findings=(*source.findings, *twin.findings, *own.findings, *cut, *_noticed(temperature, day_ahead, head),
-                  *(finding for series in foreseen for finding in series.findings)),
+                  *(finding for series in (*foreseen, *told) for finding in series.findings)),
     )
 
 
-def read_foreseen_weather(
-    reading: Reading, forecast: Forecast, axis: TimeAxis, studied: TimeAxis, *, issue: dt.time, folder: Path
+def read_issued(
+    reading: Reading,
+    key: str,
+    horizon: TimeAxis | None,
+    *,
+    issue: dt.time,
+    folder: Path,
+    sections: Sequence[IssuedForecast],
 ) -> list[Series]:
-    """The files of forecast weather over the history and the studied days; faults are kept by `reading`."""
-    if not forecast.weather:
-        return []
-    horizon = reading("time.first_day", lambda: _forecast_axis(axis, studied, forecast))
+    """Files of forecasts by others over the history and the studied days; faults are kept by `reading`."""
     if horizon is None:
         return []
     read = [
-        reading(
-            f"forecast.weather.{number}.file",
-            partial(read_weather_forecast, section, horizon, folder, issue=issue),
-        )
-        for number, section in enumerate(forecast.weather)
+        reading(f"{key}.{number}.file", partial(read_issued_forecast, section, horizon, folder, issue=issue))
+        for number, section in enumerate(sections)
     ]
     return [series for series in read if series is not None]
 
 
-def _forecast_axis(axis: TimeAxis, studied: TimeAxis, forecast: Forecast) -> TimeAxis:
+def forecast_axis(axis: TimeAxis, studied: TimeAxis, forecast: Forecast) -> TimeAxis:
     """History, day of the first issue and studied days."""
     days = studied.local_days
     first = days[0] - dt.timedelta(days=history_length(axis.start, days, forecast, zone=axis.zone) + 1)
     return TimeAxis.of_days(first, (days[-1] - first).days + 1, axis.zone, axis.step)
+
+
+def check_given(assets: pd.Index, given: Sequence[Series]) -> None:
+    """Raise `DataError` unless every column of the given forecasts names one asset, and none twice."""
+    names = [str(column) for series in given for column in series.values]
+    wrong = [name for name in names if name not in assets or names.count(name) > 1]
+    if wrong:
+        near = difflib.get_close_matches(wrong[0], assets.astype(str), n=1)
+        what = "a given forecast names no asset, or one that another column names too"
+        do = f"Did you mean {near[0]}?" if near else ""
+        raise DataError([Finding(what, got=wrong[0], do=do, severity="error", code="GT-D48")])
+
+
+def _side_by_side(files: Sequence[Series]) -> pd.DataFrame | None:
+    return pd.concat([series.values for series in files], axis=1) if files else None
 
 
 class Reading:

@@ -1,4 +1,4 @@
-"""What was forecast of the weather, as it stood when each day's own forecast was issued."""
+"""What others forecast, of the weather or of assets, as it stood when each day's own forecast was issued."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import pandas as pd
 from gridtwin.data.series_file import Series, to_series, to_times, utc_stamps
 from gridtwin.data.series_table import FileReader, need_column, path_of, read_table
 from gridtwin.errors import Finding
-from gridtwin.scenario import WeatherForecast
+from gridtwin.scenario import IssuedForecast
 from gridtwin.time_axis import TimeAxis, utc_of_local
 
 KNOWN_AT_ISSUE = "GT-D46"
-"""Code of the finding that weather without issue times is taken as known."""
+"""Code of the finding that a forecast without issue times is taken as known."""
 
 
-def read_weather_forecast(section: WeatherForecast, axis: TimeAxis, base: Path = Path(), *, issue: dt.time) -> Series:
-    """All columns of a file of forecast weather, for each local day the values issued last before its own issue.
+def read_issued_forecast(section: IssuedForecast, axis: TimeAxis, base: Path = Path(), *, issue: dt.time) -> Series:
+    """All columns of a file of forecasts, for each local day the values issued last before its own issue.
 
     Parameters
     ----------
-    section : WeatherForecast
+    section : IssuedForecast
         What the user declares; a time may stand several times, once per issue.
     axis : TimeAxis
         Axis of the result; every interval must lie within what was issued in time.
     base : path
         Folder of relative paths.
     issue : time
-        Local time on the day before at which the forecasts that use the weather are issued.
+        Local time on the day before at which the forecasts that use these are issued.
 
     Returns
     -------
     Series
         Values in the unit of the file, and a finding where no issue time is declared:
-        scores with such values are what a perfect weather forecast would give.
+        scores with such values are an upper bound.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_weather_forecast(section: WeatherForecast, axis: TimeAxis, base: Path =
 def _issued_in_time(reader: FileReader, table: pd.DataFrame, zone: str, issue: dt.time) -> pd.DataFrame:
     """The rows issued last before the issue of their own day, without the column of issue times."""
     section = reader.section
-    assert isinstance(section, WeatherForecast)
+    assert isinstance(section, IssuedForecast)
     valid, _ = to_times(reader, table[section.time_column])
     issued = utc_stamps(reader, table[section.issued_column], section.issued_column)
     in_time = np.asarray(issued <= latest_issues(valid, zone, issue))
@@ -92,7 +92,7 @@ def latest_issues(times: pd.DatetimeIndex, zone: str, issue: dt.time) -> pd.Date
 def _tell_known(reader: FileReader) -> None:
     reader.findings.append(
         Finding(
-            "weather without issue times is taken as known when the forecast is issued",
+            "a forecast by others without issue times is taken as known when ours is issued",
             where=str(reader.file),
             do="Name the column of issue times in issued_column; until then scores are an upper bound.",
             severity="warning",
