@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import ClockGrid
 from gridtwin.forecast.day_design import Covariates
 from gridtwin.forecast.model_blend import blend_models, simple_members
@@ -16,6 +17,9 @@ from gridtwin.forecast.ridge_days import roll_ridge_days
 from gridtwin.forecast.rolled import Rolled
 from gridtwin.forecast.switched import rests_mostly
 from gridtwin.forecast.trees import roll_trees
+
+MISSING_TAKEN = ("LightGBMModel", "XGBModel", "CatBoostModel")
+"""Darts models whose covariates may hold missing values."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def roll_model(name: str, inputs: ModelInputs) -> Rolled:
         return OWN_MODELS[name](inputs)
     from gridtwin.forecast.darts_road import roll_darts
 
+    check_given_forecasts(name, inputs.covariates)
     return roll_darts(
         name,
         inputs.arguments,
@@ -97,6 +102,23 @@ def check_model(name: str) -> None:
     from gridtwin.forecast.darts_models import check_darts_name
 
     check_darts_name(name)
+
+
+def check_given_forecasts(name: str, covariates: Covariates) -> None:
+    """Raise `DataError` where only some assets have a given forecast and the model knows no missing values."""
+    if covariates.own is None or name in MISSING_TAKEN or np.isfinite(covariates.own).all():
+        return
+    raise DataError(
+        [
+            Finding(
+                f"{name} needs a given forecast of every asset, or of none",
+                "forecast.given",
+                do=f"Give all, or take a model that knows missing values: DayAheadRidge, {', '.join(MISSING_TAKEN)}.",
+                severity="error",
+                code="GT-F06",
+            )
+        ]
+    )
 
 
 def _roll_ridge(inputs: ModelInputs) -> Rolled:

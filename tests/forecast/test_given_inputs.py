@@ -70,3 +70,9 @@ def test_what_was_foreseen_for_a_later_day_does_not_matter(spring: Neighbourhood
 def test_weather_with_a_hole_is_refused(spring: Neighbourhood, sky: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="the weather lacks 4 steps"):
         error_of(spring, "pv 5", weather=sky.drop(sky.index[8000:8004]))
+
+
+def test_a_model_without_missing_values_says_what_it_needs(spring: Neighbourhood) -> None:
+    given = spring[0]["p_mw"].sel(asset=["household 0"]).to_pandas()
+    with pytest.raises(DataError, match="needs a given forecast of every asset, or of none"):
+        error_of(spring, "household 0", "LinearRegressionModel", given=given)
