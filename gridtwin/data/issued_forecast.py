@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gridtwin.data.series_file import Series, to_series, to_times, utc_stamps
+from gridtwin.data.series_file import ESTIMATED, SUBSTITUTED, Series, to_series, to_times, utc_stamps
 from gridtwin.data.series_table import FileReader, need_column, path_of, read_table
 from gridtwin.errors import Finding
 from gridtwin.scenario import IssuedForecast
@@ -50,7 +50,23 @@ def read_issued_forecast(section: IssuedForecast, axis: TimeAxis, base: Path = P
         table = _issued_in_time(reader, table, axis.zone, issue)
     else:
         _tell_known(reader)
-    return to_series(reader, table, axis, None)
+    # neither lines between hours nor fillings: both would take values of the next day, which are issued later
+    series = to_series(reader, table, axis, None, hold=True)
+    _refuse_filled(reader, series)
+    return series
+
+
+def _refuse_filled(reader: FileReader, series: Series) -> None:
+    filled = np.isin(series.quality.to_numpy(), (SUBSTITUTED, ESTIMATED))
+    if filled.any():
+        row, column = (int(place[0]) for place in np.nonzero(filled))
+        reader.fail(
+            f"{int(filled.sum())} values are missing or were not issued in time",
+            at=f"column {series.values.columns[column]}",
+            got=f"first missing at {series.values.index[row]} UTC",
+            do="A value for a day may not be taken from a later issue: give what was known.",
+            code="GT-D47",
+        )
 
 
 def _issued_in_time(reader: FileReader, table: pd.DataFrame, zone: str, issue: dt.time) -> pd.DataFrame:
@@ -71,9 +87,6 @@ def _issued_in_time(reader: FileReader, table: pd.DataFrame, zone: str, issue: d
     order = np.lexsort((issued, valid))
     order = order[in_time[order]]
     last = np.append(valid[order][1:] != valid[order][:-1], True)
-    late = len(valid.unique()) - int(last.sum())
-    if late:
-        reader.note(f"{late} times have no value that was issued in time", code="GT-D47")
     chosen: pd.DataFrame = table.iloc[order[last]].drop(columns=section.issued_column)
     return chosen
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gridtwin.data.series_file import QUALITY_OF_KIND, to_series
+from gridtwin.data.series_file import QUALITY_OF_KIND, SUBSTITUTED, to_series
 from gridtwin.data.series_table import FileReader, path_of, read_table, shown
 from gridtwin.errors import DataError, Finding, raise_errors
 from gridtwin.scenario import ProfileFile
@@ -114,7 +114,9 @@ def _read_profile_file(section: ProfileFile, axis: TimeAxis, base: Path, known: 
             for name in active
         }
     )
-    quality = series.quality[active].mask(series.quality[active] == 0, QUALITY_OF_KIND[section.kind])
+    own = QUALITY_OF_KIND[section.kind]
+    quality = series.quality[active].mask(series.quality[active] == own, SUBSTITUTED)  # filled in a file of estimates
+    quality = quality.mask(series.quality[active] == 0, own)
     return Replacement(p_mw, q_mvar, quality.astype(np.int8), series.findings)
 
 

@@ -170,8 +170,10 @@ def read_series(section: SeriesFile, axis: TimeAxis | None = None, base: Path = 
     return to_series(reader, read_table(reader), axis, None)
 
 
-def to_series(reader: FileReader, table: pd.DataFrame, axis: TimeAxis | None, quantity: Quantity | None) -> Series:
-    """The recipe: numbers, unit, UTC, regular, filled, on the axis."""
+def to_series(
+    reader: FileReader, table: pd.DataFrame, axis: TimeAxis | None, quantity: Quantity | None, *, hold: bool = False
+) -> Series:
+    """The recipe: numbers, unit, UTC, regular, filled, on the axis; `hold` keeps coarse values over their interval."""
     found, factor = _unit_of(reader, quantity)
     values = _to_numbers(reader, table.drop(columns=reader.section.time_column))
     values.index, step = to_times(reader, table[reader.section.time_column])
@@ -184,7 +186,7 @@ def to_series(reader: FileReader, table: pd.DataFrame, axis: TimeAxis | None, qu
     _check_cover(reader, own, wanted)
     kept = _around(scaled, wanted, step, WEEK if found == "power" else LONGEST_GAP * step)
     filled, quality = _fill_gaps(reader, kept, wanted, step, found)
-    on_axis = _on_axis(reader, filled, quality, wanted, step, found)
+    on_axis = _on_axis(reader, filled, quality, wanted, step, hold=hold or found not in ("temperature", "weather"))
     return Series(*on_axis, wanted, tuple(reader.findings))
 
 
@@ -395,7 +397,8 @@ def _on_axis(
     quality: pd.DataFrame,
     axis: TimeAxis,
     step: pd.Timedelta,
-    quantity: Quantity,
+    *,
+    hold: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Values of the file's step at the axis' step, and the quality of what each came from."""
     if step == axis.step and axis.start in values.index:
@@ -407,9 +410,9 @@ def _on_axis(
         return _mean_of(values.iloc[part], count, axis.times), _worst_of(quality.iloc[part], count, axis.times)
     source = values.index.get_indexer(axis.times, method="ffill")
     codes = quality.iloc[source].set_axis(axis.times)
-    if quantity in ("temperature", "weather"):
-        return _between_centres(values, axis, step), codes
-    return values.iloc[source].set_axis(axis.times), codes
+    if hold:
+        return values.iloc[source].set_axis(axis.times), codes
+    return _between_centres(values, axis, step), codes
 
 
 def _check_grids(reader: FileReader, start: pd.Timestamp, axis: TimeAxis, step: pd.Timedelta) -> None:

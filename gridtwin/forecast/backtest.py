@@ -1,7 +1,8 @@
 """Forecasts of past days as they would have been issued, scored side by side.
 
 Days are taken in windows. Within a window every day has its own issue; a model that
-does not refit by itself learns once per window, from the days before its first issue.
+does not refit by itself learns once per window, from the days before its first issue, and
+the condition of a series (`fallbacks`) is judged at that issue too.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from gridtwin.data.profiles import Profiles, axis_of
 from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import holiday_flags
 from gridtwin.forecast.day_ahead import check_forecast, forecast
+from gridtwin.forecast.declared import declare_power
 from gridtwin.forecast.point_models import check_model
 from gridtwin.forecast.scores import score_forecast
 from gridtwin.scenario import Forecast as ForecastSection
 
+DECLARED = "computing_job"
+"""Kind whose power its owner declares, as in a study."""
 WINDOW_DAYS = 28
 """Days that one training of a model serves."""
 DAY_TYPES = {
@@ -114,7 +118,9 @@ def backtest(
     """
     names = list(dict.fromkeys([*models, "SeasonalNaive"]))
     for name in names:
-        check_model(name)
+        check_model(name, settings.arguments if name == settings.model else None)
+    if window_days < 1:
+        raise DataError([Finding("a window has no days", "window_days", got=str(window_days), severity="error")])
     check_days_known(profiles, days)
     scores, ledgers, kept, findings = [], {}, {}, []
     for name in names:
@@ -125,8 +131,9 @@ def backtest(
         parts = []
         for window in windows_of(days, window_days):
             progress(f"{name}: {window[0]} to {window[-1]}")
-            parts.append(forecast(profiles, window, chosen, issue=issue, seed=seed, installed_mw=installed_mw,
-                                  weather=weather, given=given, ledger=ledger))  # fmt: skip
+            part = forecast(profiles, window, chosen, issue=issue, seed=seed, installed_mw=installed_mw,
+                            weather=weather, given=given, ledger=ledger)  # fmt: skip
+            parts.append(declare_power(part, profiles, DECLARED))
         whole = join_windows(parts)
         scores.append(score_by_day_type(whole, profiles, days).assign(model=name))
         ledgers[name] = ledger.table()
@@ -174,7 +181,7 @@ def steps_by_day_type(predicted: xr.Dataset, days: Sequence[dt.date]) -> dict[st
         "working day": ~weekend & ~holiday,
         "weekend": weekend & ~holiday,
         "holiday": holiday,
-        "clock change": length != np.median(length),
+        "clock change": length != pd.Timedelta(days=1) / pd.Timedelta(predicted.attrs["step"]),
     }
     chosen = {name: np.flatnonzero(np.isin(date, np.asarray(days)[flag])) for name, flag in flags.items()}
     return {name: steps for name, steps in chosen.items() if len(steps)}

@@ -138,6 +138,13 @@ class ClockGrid:
         cube[self.day[first], self.slot[first]] = values[first]
         return cube
 
+    def without_skips(self, cube: np.ndarray) -> np.ndarray:
+        """(day, slot, ...) with slots that the clock skips repeating the slot before, across midnight too."""
+        flat = cube.reshape(len(self.dates) * self.slots, -1)
+        there = np.isfinite(flat)
+        last = np.maximum.accumulate(np.where(there, np.arange(len(flat))[:, np.newaxis], 0), axis=0)
+        return np.asarray(np.take_along_axis(flat, last, axis=0).reshape(cube.shape))
+
     def to_steps(self, cube: np.ndarray, first_day: int = 0) -> np.ndarray:
         """(day, slot, ...) -> (time, ...) for the days from `first_day` on."""
         chosen = self.steps_from(first_day)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import xarray as xr
 
 from gridtwin.ai_energy.ledger import EnergyLedger
 from gridtwin.data.profiles import Profiles
-from gridtwin.errors import DataError, Finding
+from gridtwin.errors import DataError, Finding, raise_errors
 from gridtwin.forecast.calendar import PLACES, ClockGrid
 from gridtwin.forecast.day_design import Covariates
 from gridtwin.forecast.history import STATUS, History, known_power, read_history
@@ -84,7 +85,8 @@ def forecast(
     covariates = Covariates(cubes_of(weather, history.grid, "weather"), own)
     with ledger.step("model"):
         naive = naive_cube(history)
-        rolled = predict_days(history, naive, settings, covariates, seed=seed)
+        rolled, fallen = predict_days(history, naive, settings, covariates, seed=seed)
+        history = replace(history, status=np.where(fallen, "naive", history.status))
     with ledger.step("paths"):
         paths, quantiles = spread_days(history, rolled, settings, seed=seed)
     return label_forecast(
@@ -96,11 +98,30 @@ def given_cube(given: pd.DataFrame | None, history: History, names: np.ndarray) 
     """Forecasts by others relative to the rating, (day, slot, asset), NaN for assets without; None without any."""
     if given is None:
         return None
-    own = np.full(history.cube.shape, np.nan)
+    own, known = np.full(history.cube.shape, np.nan), pd.Index(names.astype(str))
+    strange = [str(name) for name in given if str(name) not in known]
+    if strange:
+        what = "a given forecast names no asset"
+        raise DataError([Finding(what, "given forecast", got=strange[0], severity="error", code="GT-D48")])
     for name, cube in cubes_of(given, history.grid, "given forecast").items():
-        place = int(np.flatnonzero(names.astype(str) == name)[0])
+        place = known.tolist().index(name)
         own[:, :, place] = cube / history.installed_mw[place]
     return own
+
+
+def check_table(table: pd.DataFrame, grid: ClockGrid, what: str) -> None:
+    """Raise `DataError` unless a table of forecasts by others has UTC rows once and a step that fits."""
+    index, faults = pd.DatetimeIndex(table.index), []
+    if index.tz is not None:
+        faults.append(Finding(f"the {what} has times with a zone", what, "UTC without zone", str(index.tz),
+                              "Use tz_convert('UTC').tz_localize(None).", "error"))  # fmt: skip
+    if index.has_duplicates:
+        got = str(index[index.duplicated()][0])
+        faults.append(Finding(f"the {what} has a time twice", what, got=got, severity="error"))
+    if grid.slots > 24 and grid.slots % 24:
+        faults.append(Finding(f"the {what} needs a step that divides an hour", what, got=str(grid.axis.step),
+                              severity="error"))  # fmt: skip
+    raise_errors(faults, DataError)
 
 
 def cubes_of(table: pd.DataFrame | None, grid: ClockGrid, what: str) -> dict[str, np.ndarray]:
@@ -113,30 +134,30 @@ def cubes_of(table: pd.DataFrame | None, grid: ClockGrid, what: str) -> dict[str
     """
     if table is None:
         return {}
+    check_table(table, grid, what)
     values = table.reindex(grid.axis.times).to_numpy(dtype=float)
     missing = np.flatnonzero(np.isnan(values).any(axis=1))
     if len(missing):
         where = grid.axis.times[missing[0]]
         lacks = f"the {what} lacks {len(missing)} steps of the history and the studied days"
         raise DataError([Finding(lacks, what, got=f"first missing at {where} UTC", severity="error")])
-    cube = grid.to_cube(values)
-    for slot in range(1, grid.slots):
-        cube[:, slot] = np.where(np.isnan(cube[:, slot]), cube[:, slot - 1], cube[:, slot])
+    cube = grid.without_skips(grid.to_cube(values))
     return {str(name): cube[:, :, column] for column, name in enumerate(table)}
 
 
 def predict_days(
     history: History, naive: np.ndarray, settings: ForecastSection, covariates: Covariates, *, seed: int
-) -> Rolled:
-    """Rolled forecast of all assets, relative; NaN before the calibration days.
+) -> tuple[Rolled, np.ndarray]:
+    """Rolled forecast of all assets, relative, NaN before the calibration days; assets that fell back, (asset,).
 
     Assets that the model cannot serve keep the naive forecast.
     """
     modelled = history.modelled
-    point, quantiles = naive.copy(), None
+    point, quantiles, fallen = naive.copy(), None, np.zeros(len(history.kind), dtype=bool)
     if len(modelled):
         inputs = ModelInputs(
             cube=history.cube[:, :, modelled],
+            actual=history.actual[:, :, modelled],
             naive=naive[:, :, modelled],
             kind=history.kind[modelled],
             grid=history.grid,
@@ -149,11 +170,12 @@ def predict_days(
         )
         rolled = roll_model(settings.model, inputs)
         point[:, :, modelled] = np.where(np.isnan(rolled.point), naive[:, :, modelled], rolled.point)
+        fallen[modelled] = np.isnan(rolled.point[history.studied :]).any(axis=(0, 1))
         if rolled.quantiles is not None and rolled.levels == settings.quantiles:
             quantiles = np.full((len(rolled.levels), *point.shape), np.nan, dtype=np.float32)
             quantiles[..., modelled] = rolled.quantiles
     point[: history.first_calibration] = np.nan
-    return Rolled(point, quantiles, settings.quantiles if quantiles is not None else ())
+    return Rolled(point, quantiles, settings.quantiles if quantiles is not None else ()), fallen
 
 
 def label_forecast(
@@ -192,8 +214,8 @@ def label_forecast(
 def forecast_reactive_power(profiles: Profiles, history: History, p_mw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reactive power (path, time, asset) and its ratio (asset,) from what was known before the first issue."""
     first_issue = history.issue_times[history.studied]
-    p_known = known_power(profiles["p_mw"], history.grid, first_issue)
-    q_known = known_power(profiles["q_mvar"], history.grid, first_issue)
+    p_known = known_power(profiles, "p_mw", history.grid, first_issue)
+    q_known = known_power(profiles, "q_mvar", history.grid, first_issue)
     return reactive_power(p_mw, p_known, q_known)
 
 

@@ -19,6 +19,8 @@ from gridtwin.forecast.features import WARM_UP_DAYS
 from gridtwin.scenario import Forecast as ForecastSection
 from gridtwin.time_axis import utc_of_day
 
+MEASURED, SUBSTITUTED, ESTIMATED = 0, 1, 2
+"""Codes of `nomenclature.QUALITY`."""
 LEAST_TRAINING_DAYS = 7
 """Days between warm-up and calibration below which nothing can be learnt."""
 SUBSTITUTE_DAYS = (7, 14, 21, 28, 1, 2, 3, 4, 5, 6)
@@ -48,6 +50,8 @@ class History:
     cube : ndarray of float32, (day, slot, asset)
         Power relative to `installed_mw`, consumption positive; gaps substituted,
         NaN before a series begins and after the last issue.
+    actual : ndarray of float32, (day, slot, asset)
+        The same with NaN where values were substituted or stuck: what errors are taken from.
     installed_mw : ndarray, (asset,)
         Rating that scales an asset. [MW]
     kind, status : ndarray of str, (asset,)
@@ -64,6 +68,7 @@ class History:
 
     grid: ClockGrid
     cube: np.ndarray
+    actual: np.ndarray
     installed_mw: np.ndarray
     kind: np.ndarray
     status: np.ndarray
@@ -108,7 +113,7 @@ def read_history(
     length = history_length(axis.start, days, settings, zone=axis.zone)
     grid = ClockGrid.of_days(days[0] - dt.timedelta(days=length + 1), length + 1 + len(days), axis.zone, axis.step)
     issue_times = grid.issue_times(issue)
-    p_mw = known_power(profiles["p_mw"], grid, issue_times[-1])
+    p_mw = known_power(profiles, "p_mw", grid, issue_times[-1])
     first_issue = int((grid.axis.times + grid.axis.step <= issue_times[length + 1]).sum())
     kind = profiles["kind"].to_numpy().astype(str)
     check_known(p_mw[:first_issue], profiles["asset"].to_numpy(), kind)
@@ -118,11 +123,15 @@ def read_history(
     known = grid.slots_known_at(issue)
     raw = grid.to_cube((p_mw / ratings).astype(np.float32))
     conditions = find_condition(raw, grid, known, length, kind)
-    cube = substitute_gaps(repair_history(raw, grid, conditions))
-    odd = np.isin(status, ("forecast", "imputed", "naive")) & (conditions.status != "")
+    actual = repair_history(raw, grid, conditions)
+    cube = substitute_gaps(actual)
+    cube[-1], cube[-2, known:] = np.nan, np.nan  # after the last issue
+    served = np.isin(status, ("forecast", "imputed")) & (conditions.status != "")
+    odd = served | (status == "naive") & (conditions.status == "new")
     return History(
         grid=grid,
         cube=cube,
+        actual=actual,
         installed_mw=ratings,
         kind=kind,
         status=np.where(odd, conditions.status, status),
@@ -157,14 +166,24 @@ def history_length(start: pd.Timestamp, days: Sequence[dt.date], settings: Forec
     return length
 
 
-def known_power(power: xr.DataArray, grid: ClockGrid, issue: pd.Timestamp) -> np.ndarray:
-    """Power on the steps of the grid, (time, asset); NaN where unknown or not ended at `issue`. [MW]"""
-    times = grid.axis.times
+def known_power(profiles: Profiles, name: str, grid: ClockGrid, issue: pd.Timestamp) -> np.ndarray:
+    """Power on the steps of the grid, (time, asset); NaN where not ended at `issue`, unknown or filled. [MW]
+
+    What a reader filled is unknown here: it may come from after an issue.
+    """
+    times, power = grid.axis.times, profiles[name].where(~is_filled(profiles))
     rows = power.indexes["time"].get_indexer(times)
     there = (rows >= 0) & np.asarray(times + grid.axis.step <= issue)
     known = np.full((len(times), power.sizes["asset"]), np.nan)
     known[there] = power.transpose("time", "asset").to_numpy()[rows[there]]
     return known
+
+
+def is_filled(profiles: Profiles) -> xr.DataArray:
+    """Values that a reader put into gaps, (time, asset): substituted ones, and estimates amid measured values."""
+    quality = profiles["quality"]
+    measured = (quality == MEASURED).any("time")
+    return (quality == SUBSTITUTED) | (quality == ESTIMATED) & measured
 
 
 def find_status(p_mw: np.ndarray, day: np.ndarray, kind: np.ndarray, training_days: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gridtwin.errors import DataError, Finding
 from gridtwin.forecast.calendar import PLACES, ClockGrid
 from gridtwin.forecast.pv_features import PvWeather, Site
 from gridtwin.forecast.pv_model import roll_pv_assets
@@ -68,4 +69,8 @@ def pv_weather(grid: ClockGrid, weather: dict[str, np.ndarray]) -> PvWeather | N
     names = [name for name in ("ghi_w_per_m2", "cloud_share", "temperature_c") if name in weather]
     if not {"ghi_w_per_m2", "cloud_share"} & set(names):
         return None
+    if "cloud_share" in names and np.nanmax(weather["cloud_share"]) > 1.01:
+        largest = f"{np.nanmax(weather['cloud_share']):g}"
+        raise DataError([Finding("cloud_share is no share", "forecast.weather", "values from 0 to 1", largest,
+                                 "Divide percent by 100.", "error", "GT-F07")])  # fmt: skip
     return replace(PvWeather(), **{name: grid.to_steps(weather[name]) for name in names})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,8 @@ class ModelInputs:
     ----------
     cube : ndarray, (day, slot, asset)
         Relative power of the modelled assets, gaps substituted, NaN before a series begins.
+    actual : ndarray, (day, slot, asset)
+        The same without what was substituted: the weights of a blend compare with it.
     naive : ndarray, (day, slot, asset)
         Seasonal naive forecast.
     kind : ndarray of str, (asset,)
@@ -51,6 +53,7 @@ class ModelInputs:
     """
 
     cube: np.ndarray
+    actual: np.ndarray
     naive: np.ndarray
     kind: np.ndarray
     grid: ClockGrid
@@ -63,7 +66,7 @@ class ModelInputs:
 
     def of_assets(self, chosen: np.ndarray) -> ModelInputs:
         """The same for some of the assets."""
-        cubes = {name: getattr(self, name)[:, :, chosen] for name in ("cube", "naive")}
+        cubes = {name: getattr(self, name)[:, :, chosen] for name in ("cube", "actual", "naive")}
         return replace(self, kind=self.kind[chosen], covariates=self.covariates.of_assets(chosen), **cubes)
 
 
@@ -75,7 +78,7 @@ def roll_model(name: str, inputs: ModelInputs) -> Rolled:
     DataError
         If there is no such model, or it refuses its arguments.
     """
-    check_model(name)
+    check_model(name, inputs.arguments)
     if name in OWN_MODELS:
         return OWN_MODELS[name](inputs)
     from gridtwin.forecast.darts_road import roll_darts
@@ -95,9 +98,13 @@ def roll_model(name: str, inputs: ModelInputs) -> Rolled:
     )
 
 
-def check_model(name: str) -> None:
-    """Raise `DataError` unless the name is one of ours or of Darts."""
+def check_model(name: str, arguments: Mapping[str, Any] | None = None) -> None:
+    """Raise `DataError` unless the name is one of ours, without arguments, or of Darts."""
     if name in OWN_MODELS:
+        if arguments:
+            what = f"{name} takes no arguments; those of a Darts model do not carry over"
+            raise DataError([Finding(what, "forecast.arguments", got=", ".join(arguments), severity="error",
+                                     code="GT-F03")])  # fmt: skip
         return
     from gridtwin.forecast.darts_models import check_darts_name
 
@@ -128,7 +135,7 @@ def _roll_ridge(inputs: ModelInputs) -> Rolled:
     if len(physical):
         part = inputs.of_assets(physical)
         members = {"ridge": Rolled(ridge[:, :, physical]), "physics": _roll_physics(part)}
-        ridge[:, :, physical] = blend_models(members, part.cube).rolled.point
+        ridge[:, :, physical] = blend_models(members, part.actual).rolled.point
     return Rolled(ridge)
 
 
@@ -144,7 +151,7 @@ def _roll_blend(inputs: ModelInputs) -> Rolled:
         "physics": _roll_physics(inputs),
         **simple_members(inputs.cube, inputs.grid, inputs.kind),
     }
-    return blend_models(members, inputs.cube).rolled
+    return blend_models(members, inputs.actual).rolled
 
 
 def _roll_naive(inputs: ModelInputs) -> Rolled:
@@ -156,7 +163,7 @@ def _ridge_cube(inputs: ModelInputs) -> np.ndarray:
     own = inputs.covariates.own
     if own is None or np.isfinite(own).all():
         return roll_ridge_days(
-            inputs.cube, inputs.grid, inputs.known, training=inputs.first, covariates=inputs.covariates
+            inputs.cube, inputs.grid, inputs.known, training=inputs.first - 1, covariates=inputs.covariates
         )
     given = np.isfinite(own).all(axis=(0, 1))
     cube = np.empty(inputs.cube.shape, dtype=inputs.cube.dtype)
@@ -182,7 +189,7 @@ def _trees_on(inputs: ModelInputs, ridge: np.ndarray) -> Rolled:
         levels=inputs.levels,
     )
     assert trees.quantiles is not None
-    switched = rests_mostly(inputs.cube[: inputs.first], inputs.kind)
+    switched = rests_mostly(inputs.cube[: inputs.first - 1], inputs.kind)
     quantiles = np.where(switched, np.float32(np.nan), trees.quantiles)
     return Rolled(np.where(switched, ridge, trees.point), quantiles, trees.levels)
 

@@ -42,6 +42,7 @@ def spread_days(
         slot = grid.slot[grid.day == day]
         past = history.calibration_days(int(day))
         lower, upper = bounds_of(errors, day)
+        exact = values_of_switched(errors, places, int(day), how=how)
         quantiles.append(bands[:, row, slot])
         paths.append(
             copula_paths(
@@ -53,7 +54,7 @@ def spread_days(
                 seed=shared,
                 lower=lower[slot],
                 upper=upper[slot],
-                exact=values_of_switched(errors, places, int(day), how=how)[:, slot],
+                exact=widened(exact, rolled.point[day], history.widening)[:, slot],
             )
         )
     return np.concatenate(paths, axis=1), np.concatenate(quantiles, axis=1)
@@ -97,7 +98,7 @@ def rolled_errors(history: History, rolled: Rolled) -> RolledErrors:
     lower, upper = physical_bounds(history)
     envelope = np.where(history.kind == "pv", np.maximum(np.sin(np.radians(sun)), LEAST_SUN)[:, :, np.newaxis], np.nan)
     return RolledErrors(
-        history.cube,
+        history.actual,
         rolled.point,
         free_day_flags(history.grid.dates, history.grid.axis.zone),
         model_quantiles=rolled.quantiles,
@@ -122,11 +123,8 @@ def physical_bounds(history: History) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sun_cube(history: History) -> np.ndarray:
-    """Elevation of the sun, (day, slot); slots that the clock skips repeat the one before. [°]"""
-    cube = history.grid.to_cube(sun_elevation_degree(history.grid.axis))
-    for slot in range(1, cube.shape[1]):
-        cube[:, slot] = np.where(np.isnan(cube[:, slot]), cube[:, slot - 1], cube[:, slot])
-    return cube
+    """Elevation of the sun, (day, slot). [°]"""
+    return history.grid.without_skips(history.grid.to_cube(sun_elevation_degree(history.grid.axis)))
 
 
 def is_off(history: History, sun: np.ndarray) -> np.ndarray:

@@ -119,10 +119,10 @@ def weather_curve(values: np.ndarray, training: int) -> np.ndarray:
     angle = 2 * np.pi * (np.arange(z.shape[1]) + 0.5) / z.shape[1]
     hour = max(1, z.shape[1] // HOURS)
     run = z.ravel()
-    before, after = (np.append(run[:hour], run[:-hour]), np.append(run[hour:], run[-hour:]))
+    before = np.append(run[:hour], run[:-hour]).reshape(z.shape)
+    after = np.concatenate([z[:, hour:], z[:, -hour:]], axis=1)  # the next day's weather is issued a day later
     hinges = [np.maximum(z - knot, 0.0) for knot in knots]
-    beside = [before.reshape(z.shape), after.reshape(z.shape)]
-    rest = CURVE_WEIGHT * np.stack([*hinges, z * np.sin(angle), z * np.cos(angle), *beside], axis=2)
+    rest = CURVE_WEIGHT * np.stack([*hinges, z * np.sin(angle), z * np.cos(angle), before, after], axis=2)
     return np.concatenate([z[:, :, np.newaxis], rest], axis=2)
 
 

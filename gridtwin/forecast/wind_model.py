@@ -91,11 +91,15 @@ def weather_features(curve: np.ndarray, speed: np.ndarray, direction: np.ndarray
 
 
 def neighbour(cube: np.ndarray, shift: int) -> np.ndarray:
-    """Value of the step before (-1) or after (1), across midnight; the own one at the ends and where unknown."""
+    """Value of the step before (-1), across midnight, or after (1), within the day, as the next day is issued later.
+
+    The own value at the ends and where the neighbour is unknown.
+    """
     steps = cube.ravel()
     moved = np.roll(steps, -shift)
-    moved[0 if shift < 0 else -1] = np.nan
-    return np.where(np.isnan(moved), steps, moved).reshape(cube.shape)
+    moved = moved.reshape(cube.shape)
+    moved[0 if shift < 0 else slice(None), 0 if shift < 0 else -1] = np.nan
+    return np.where(np.isnan(moved), cube, moved)
 
 
 def clock_features(power: np.ndarray) -> list[np.ndarray]:

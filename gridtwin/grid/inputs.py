@@ -132,7 +132,7 @@ def read_inputs(
     head = reading("observe.feeder_head", lambda: read_head(observe.feeder_head, axis, folder)) if observe else None
     if given:
         reading("time.first_day", lambda: check_horizon(axis, studied, forecast))
-    reading("forecast.model", lambda: check_model(forecast.model))
+    reading("forecast.model", lambda: check_model(forecast.model, forecast.arguments))
     asked = given and (forecast.weather or forecast.given)
     horizon = reading("time.first_day", lambda: forecast_axis(axis, studied, forecast)) if asked else None
     foreseen, told = (
@@ -147,6 +147,7 @@ def read_inputs(
         reading("connection", lambda: check_connection_buses(twin, connection))
         assets = twin.assets[twin.assets["origin"] == "network"]
         reading("forecast.given", lambda: check_given(twin.assets.index, told))
+        reading("forecast.weather", lambda: check_once(foreseen))
         own = reading("profiles", lambda: read_own_profiles(assets, given, profiles.file, folder))
     reading.raise_faults()
     assert source and twin and own
@@ -207,6 +208,15 @@ def check_given(assets: pd.Index, given: Sequence[Series]) -> None:
         what = "a given forecast names no asset, or one that another column names too"
         do = f"Did you mean {near[0]}?" if near else ""
         raise DataError([Finding(what, got=wrong[0], do=do, severity="error", code="GT-D48")])
+
+
+def check_once(files: Sequence[Series]) -> None:
+    """Raise `DataError` if two files have a column of the same name."""
+    names = [str(column) for series in files for column in series.values]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        what = "two files of forecast weather have columns of the same name"
+        raise DataError([Finding(what, got=", ".join(twice), do="Rename one.", severity="error", code="GT-D49")])
 
 
 def _side_by_side(files: Sequence[Series]) -> pd.DataFrame | None:

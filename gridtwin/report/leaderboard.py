@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -177,7 +177,12 @@ def point_of(model: str, row: pd.Series, place: int, cost: str, on_front: bool) 
 
 
 def render_leaderboard(
-    board: pd.DataFrame, *, title: str, about: str = "", scores: pd.DataFrame | None = None
+    board: pd.DataFrame,
+    *,
+    title: str,
+    about: str = "",
+    scores: pd.DataFrame | None = None,
+    findings: Sequence[Finding] = (),
 ) -> str:
     """The page as text: opens without a network; the same table gives the same bytes.
 
@@ -189,6 +194,8 @@ def render_leaderboard(
         Heading, and what was forecast: days, issue time, assets.
     scores : DataFrame, optional
         Of `forecast.backtest`: the total is shown by type of day too.
+    findings : sequence of Finding
+        What was noticed in data and forecasts; shown below the tables.
     """
     from plotly.offline import get_plotlyjs
 
@@ -199,6 +206,8 @@ def render_leaderboard(
     body = judged_lines([verdict_of(board)]) + (about_line(about) if about else "") + card(figure) + table_card(board)
     if scores is not None:
         body += day_type_card(scores)
+    if findings:
+        body += findings_card(findings)
     parts = {
         "title": escape(f"{title} · leaderboard"),
         "css": _resource("page.css"),
@@ -271,7 +280,17 @@ def day_type_card(scores: pd.DataFrame) -> str:
         **{str(model): Column(str(model), number(1), number=True) for model in totals["model"].unique()},
     }
     note = "Pinball skill of the total [%] over the same days; a type that hardly occurs says little."
-    return card(titled_note("By type of day", note) + html_table(table, columns))
+    return card(titled_note("By type of day", note), html_table(table, columns))
+
+
+def findings_card(findings: Sequence[Finding]) -> str:
+    """What was noticed, warnings first."""
+    rank = {"error": 0, "warning": 1, "info": 2}
+    ordered = sorted(dict.fromkeys(findings), key=lambda finding: rank[finding.severity])
+    names = ("severity", "what", "where", "got", "do")
+    table = pd.DataFrame([[getattr(finding, name) for name in names] for finding in ordered], columns=list(names))
+    columns = {name: Column(name.capitalize(), short=name == "severity") for name in names}
+    return card(titled_note("What was noticed", "In the data and by the forecasts."), html_table(table, columns))
 
 
 def money_title(name: str) -> str:
@@ -287,6 +306,7 @@ def write_leaderboard(
     title: str,
     about: str = "",
     scores: pd.DataFrame | None = None,
+    findings: Sequence[Finding] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write page and table to a folder of their own; it appears complete, or not at all.
@@ -301,6 +321,8 @@ def write_leaderboard(
         See `render_leaderboard`.
     scores : DataFrame, optional
         Of `forecast.backtest`; written as `SCORES_FILE` beside the page.
+    findings : sequence of Finding
+        See `render_leaderboard`.
     overwrite : bool, default False
         Replace a leaderboard that is there.
 
@@ -321,7 +343,7 @@ def write_leaderboard(
         board.to_csv(partial / TEXT_FILE)
         if scores is not None:
             scores.to_csv(partial / SCORES_FILE, index=False)
-        page = render_leaderboard(board, title=title, about=about, scores=scores)
+        page = render_leaderboard(board, title=title, about=about, scores=scores, findings=findings)
         (partial / PAGE_FILE).write_text(page, encoding="utf-8")
     return folder / PAGE_FILE
 

@@ -54,17 +54,23 @@ def test_a_given_forecast_is_corrected(spring: Neighbourhood) -> None:
     assert error_of(spring, "household 1", given=given) == error_of(spring, "household 1")
 
 
-def test_what_was_foreseen_for_a_later_day_does_not_matter(spring: Neighbourhood, sky: pd.DataFrame) -> None:
+@pytest.mark.parametrize("with_given", [True, False])
+@pytest.mark.parametrize("model", ["DayAheadRidge", "DayAheadBlend"])
+def test_what_was_foreseen_for_a_later_day_does_not_matter(
+    spring: Neighbourhood, sky: pd.DataFrame, model: str, with_given: bool
+) -> None:
     profiles, installed = spring
     later = sky.index >= pd.Timestamp(DAYS[3], tz="Europe/Berlin").tz_convert("UTC").tz_localize(None)
     given = profiles["p_mw"].sel(asset=["household 0"]).to_pandas()
     results = []
     for factor in (1.0, 50.0):
         weather, told = (table.mul(np.where(later, factor, 1.0), axis=0) for table in (sky, given))
-        results.append(forecast(profiles, DAYS, SETTINGS, issue=dt.time(12), seed=1, installed_mw=installed,
-                                weather=weather, given=told).isel(time=slice(0, 3 * 96)))  # fmt: skip
+        settings = SETTINGS.model_copy(update={"model": model})
+        results.append(forecast(profiles, DAYS, settings, issue=dt.time(12), seed=1, installed_mw=installed,
+                                weather=weather, given=told if with_given else None))  # fmt: skip
     for name in ("p_mw", "p_quantile_mw", "p_mean_mw"):
-        np.testing.assert_array_equal(results[0][name], results[1][name], err_msg=name)
+        one, other = (result[name].isel(time=slice(0, 3 * 96)) for result in results)
+        np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def test_weather_with_a_hole_is_refused(spring: Neighbourhood, sky: pd.DataFrame) -> None:
@@ -76,3 +82,25 @@ def test_a_model_without_missing_values_says_what_it_needs(spring: Neighbourhood
     given = spring[0]["p_mw"].sel(asset=["household 0"]).to_pandas()
     with pytest.raises(DataError, match="needs a given forecast of every asset, or of none"):
         error_of(spring, "household 0", "LinearRegressionModel", given=given)
+
+
+def test_what_a_reader_filled_is_unknown_to_the_forecast(spring: Neighbourhood) -> None:
+    """A gap before issue that the reader bridged with later values must not tell of them."""
+    profiles, installed = spring
+    issue = pd.Timestamp("2016-04-10 10:00")  # noon in Berlin
+    gap = (profiles.indexes["time"] >= issue - pd.Timedelta(hours=2)) & (profiles.indexes["time"] < issue)
+    results = []
+    for filling in (0.0, 5.0):
+        changed = profiles.copy(deep=True)
+        changed["p_mw"].loc[{"time": profiles["time"][gap], "asset": "household 0"}] = filling
+        changed["quality"].loc[{"time": profiles["time"][gap], "asset": "household 0"}] = 1
+        results.append(forecast(changed, DAYS[:1], SETTINGS, issue=dt.time(12), seed=1, installed_mw=installed))
+    np.testing.assert_array_equal(results[0]["p_mw"], results[1]["p_mw"])
+    assert str(results[0]["status"].sel(asset="household 0").item()) == "imputed"
+
+
+def test_arguments_of_another_model_are_not_swallowed(spring: Neighbourhood) -> None:
+    profiles, installed = spring
+    settings = SETTINGS.model_copy(update={"arguments": {"lags": 96}})
+    with pytest.raises(DataError, match="DayAheadRidge takes no arguments"):
+        forecast(profiles, DAYS, settings, issue=dt.time(12), seed=1, installed_mw=installed)

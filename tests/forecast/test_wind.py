@@ -126,7 +126,7 @@ def test_last_hours_are_those_before_the_issue() -> None:
     assert last_hours(power, 3, np.full(3, np.nan))[2] == pytest.approx(23.5)
 
 
-def test_neighbours_cross_midnight() -> None:
+def test_a_neighbour_before_crosses_midnight_and_one_after_does_not() -> None:
     cube = np.array([[1.0, 2.0], [3.0, np.nan]])
     np.testing.assert_array_equal(neighbour(cube, -1), [[1, 1], [2, 3]])
-    np.testing.assert_array_equal(neighbour(cube, 1), [[2, 3], [3, np.nan]])
+    np.testing.assert_array_equal(neighbour(cube, 1), [[2, 2], [3, np.nan]])
