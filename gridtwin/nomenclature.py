@@ -24,6 +24,7 @@ PATH_TIME = ("path", "time")
 SENSITIVITY_BUS = ("path", "time", "bus", "at_bus")
 SENSITIVITY_BRANCH = ("path", "time", "branch", "at_bus")
 TIME_ASSET = ("time", "asset")
+SCENARIO_TIME = ("scenario", "time")
 
 VARIABLES: dict[str, Variable] = {
     "p_mw": Variable("active power", "MW", ("path", "time", "asset"), "consumption positive, feed-in negative"),
@@ -85,6 +86,21 @@ VARIABLES: dict[str, Variable] = {
     "p_branch_mw_per_mvar": Variable("flow by reactive power", "MW/Mvar", SENSITIVITY_BRANCH, "by consumption"),
     "marginal_loss": Variable("marginal losses", "MW/MW", ("time", "bus"), "losses per energy more consumed at a bus"),
     "price_eur_per_mwh": Variable("price", "EUR/MWh", ("time",), "day-ahead, may be negative"),
+    "f_hz": Variable("frequency", "Hz", SCENARIO_TIME, "mean of the settlement period"),
+    "f_min_hz": Variable("lowest frequency", "Hz", SCENARIO_TIME, "of the steps in the settlement period"),
+    "f_max_hz": Variable("highest frequency", "Hz", SCENARIO_TIME, "of the steps in the settlement period"),
+    "p_activation_mw": Variable(
+        "activated reserve", "MW", (*SCENARIO_TIME, "activation"), "injection positive, so downward is negative"
+    ),
+    "soc_percent": Variable("state of charge", "%", (*SCENARIO_TIME, "store"), "at the end of the settlement period"),
+    "p_programme_mw": Variable("programme", "MW", ("time",), "announced a day ahead, consumption positive"),
+    "imbalance_mwh": Variable("imbalance of the network", "MWh", SCENARIO_TIME, "metered minus programme"),
+    "system_imbalance_mwh": Variable("imbalance of the control area", "MWh", SCENARIO_TIME, "deficit positive"),
+    "imbalance_price_eur_per_mwh": Variable("imbalance price", "EUR/MWh", SCENARIO_TIME, "single, may be negative"),
+    "imbalance_cost_eur": Variable("imbalance cost", "EUR", SCENARIO_TIME, "paid by the network, negative if received"),
+    "imbalance_premium_eur": Variable(
+        "imbalance cost beside the day-ahead price", "EUR", SCENARIO_TIME, "(price - day-ahead price) x imbalance"
+    ),
     "temperature_celsius": Variable("outdoor temperature", "°C", ("time",), "mean over the interval"),
 }
 """Variable name in datasets -> its entry."""

@@ -126,8 +126,8 @@ class Observation(Section):
     """Kinds of assets without a meter of their own; they are scaled to the measurement."""
 
 
-class WeatherForecast(SeriesFile):
-    """A file of what was forecast of the weather, over the history and the studied days; every column is used."""
+class IssuedForecast(SeriesFile):
+    """A file of what others forecast, over the history and the studied days; every column is used."""
 
     issued_column: str = ""
     """Column with the time at which each value was issued; empty: the values are taken as known at issue."""
@@ -140,8 +140,11 @@ class Forecast(Section):
     """DayAheadRidge, DayAheadTrees, DayAheadBlend, SeasonalNaive, or the name of any Darts model."""
     arguments: dict[str, Any] = {}
     """Arguments of a Darts model, by their names in Darts."""
-    weather: tuple[WeatherForecast, ...] = ()
-    """Forecast weather that the model may use, any number of files."""
+    weather: tuple[IssuedForecast, ...] = ()
+    """Forecast weather that the model may use, any number of files; PV and wind know `ghi_w_per_m2`, `cloud_share`,
+    `temperature_c`, `wind_speed_m_per_s` and `wind_direction_degree` by name."""
+    given: tuple[IssuedForecast, ...] = ()
+    """Forecasts of assets by others, columns named like assets: the model starts from them and corrects them."""
     history_days: Annotated[int, Field(ge=21, le=366)] = 150
     """Days before issue that the model may learn from."""
     calibration_days: Annotated[int, Field(ge=7, le=120)] = 56
@@ -155,6 +158,8 @@ class Forecast(Section):
     def _quantiles_rise(self) -> Forecast:
         if list(self.quantiles) != sorted(set(self.quantiles)):
             raise ValueError(f"quantiles must rise, got {', '.join(f'{q:g}' for q in self.quantiles)}")
+        if len(self.quantiles) < 2:
+            raise ValueError("at least two quantiles are needed: paths are drawn between them")
         return self
 
 
@@ -276,6 +281,11 @@ class Balancing(Section):
     """Smallest price of what stays unbalanced. [EUR/MWh]"""
     reserve: tuple[Reserve, ...] = ()
     """Bids, any number."""
+    area: str = "continental_part"
+    """Control area around the network: a name from `gridtwin/data/rule_sets/control_area/` or the path of such a
+    file."""
+    market: str = "german_style"
+    """Rules of its balancing market: a name from `gridtwin/data/rule_sets/market/` or the path of such a file."""
 
 
 class Connection(Section):

@@ -193,14 +193,16 @@ def _place(places: Mapping[KeyPath, str], path: KeyPath) -> str:
 
 
 def _network_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The table `network` with each of its keys that is the path of a file and no name."""
+    """The tables `network` and `balancing` with each of their keys that is the path of a file and no name."""
     network = values.get("network")
     if isinstance(network, dict):
-        source, rules = network.get("source"), network.get("rules")
+        source = network.get("source")
         if isinstance(source, str) and ":" not in source:
             yield network, "source"
-        if isinstance(rules, str) and rules.endswith(".toml"):
-            yield network, "rules"
+    for table, key in (("network", "rules"), ("balancing", "area"), ("balancing", "market")):
+        rules = values.get(table)
+        if isinstance(rules, dict) and str(rules.get(key, "")).endswith(".toml"):
+            yield rules, key
 
 
 def _named_files(values: Any) -> Iterator[tuple[dict[str, Any], str]]:

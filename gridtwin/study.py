@@ -19,6 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 from gridtwin.ai_energy.ledger import EnergyLedger
+from gridtwin.data.control_area import AreaRules, read_control_area
+from gridtwin.data.market_rules import MarketRules, read_market_rules
 from gridtwin.data.profiles import quality_shares
 from gridtwin.data.quality import check_profiles_plausible
 from gridtwin.errors import Finding
@@ -26,7 +28,8 @@ from gridtwin.forecast.backtest import Backtest, backtest
 from gridtwin.forecast.day_ahead import check_forecast, forecast
 from gridtwin.forecast.declared import declare_power
 from gridtwin.forecast.scores import score_forecast
-from gridtwin.grid.inputs import StudyInputs, read_inputs
+from gridtwin.grid.inputs import Reading, StudyInputs, read_inputs
+from gridtwin.operate.area_day import run_area_day
 from gridtwin.operate.balancing import run_balancing
 from gridtwin.operate.congestion import check_congestion_data, find_congestions
 from gridtwin.operate.connection import check_connections
@@ -85,14 +88,14 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
 
     with stage("read"):
         inputs = read_study_inputs(source)
-        twin = inputs.twin
+        twin, (area_rules, market_rules) = inputs.twin, read_balancing_rules(source)
     with stage("observe"):
         observed = observe_feeder_head(twin, inputs.profiles, inputs.feeder_head, inputs.unmetered)
         profiles, realised = observed.profiles, observed.profiles.sel(time=studied.times)
     with stage("forecast"):
         predicted = forecast(profiles, studied.local_days, scenario.forecast, issue=scenario.time.issue,
                              seed=scenario.seed, installed_mw=twin.assets["p_rated_mw"],
-                             weather=inputs.forecast_weather)  # fmt: skip
+                             weather=inputs.forecast_weather, given=inputs.given_forecasts)  # fmt: skip
         predicted = declare_power(predicted, profiles, "computing_job")
     with stage("power flow"):
         flows = {"forecast": run_power_flow(twin, predicted), "realised": run_power_flow(twin, realised)}
@@ -104,6 +107,7 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
     with stage("balancing"):
         balanced = run_balancing(twin, plan.schedule, predicted, realised, inputs.realised, inputs.prices,
                                  scenario.balancing, scenario.flexibility)  # fmt: skip
+        around = run_area_day(scheduled, balanced.actual, inputs.prices, area_rules, market_rules, seed=scenario.seed)
         flows["realised_scheduled"] = run_power_flow(twin, balanced.actual)
     with stage("congestion"):
         powers = {"forecast": predicted, "realised": realised, "forecast_scheduled": scheduled,
@@ -116,7 +120,8 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
 
     unsolved = [finding for case, flow in flows.items() for finding in check_congestion_data(twin, flow, powers[case])]
     findings = (*inputs.findings, *observed.findings, *check_forecast(predicted), *plan.findings, *balanced.findings,
-                *check_data_centre_impact(scenario.data_centre, impact), *dict.fromkeys(unsolved))  # fmt: skip
+                *around.findings, *check_data_centre_impact(scenario.data_centre, impact),
+                *dict.fromkeys(unsolved))  # fmt: skip
     return StudyResults(
         name=source.name,
         scenario=scenario.model_dump(mode="json"),
@@ -138,6 +143,9 @@ def run_study(source: ScenarioFile | str | Path, *, progress: Progress = lambda 
         balancing=balanced.dataset,
         settlement=balanced.settlement,
         balancing_totals=balanced.totals,
+        area=around.dataset,
+        area_costs=around.costs,
+        area_accounts=around.settlement.accounts,
         actual=balanced.actual,
         prices=inputs.prices,
         weather=inputs.weather,
@@ -187,7 +195,9 @@ def run_and_write(
 
 def check_study(source: ScenarioFile) -> tuple[Finding, ...]:
     """Read everything that a scenario names and return what was noticed."""
-    return read_study_inputs(source).findings
+    findings = read_study_inputs(source).findings
+    read_balancing_rules(source)
+    return findings
 
 
 def backtest_scenario(
@@ -210,9 +220,10 @@ def backtest_scenario(
     moved = scenario.time.model_copy(update={"first_day": tested[0], "days": days})
     changed = {"time": moved, "prices": None, "observe": None, "connection": ()}
     inputs = read_study_inputs(replace(source, scenario=scenario.model_copy(update=changed)))
-    return backtest(inputs.profiles, tested, models, scenario.forecast, issue=scenario.time.issue, seed=scenario.seed,
-                    installed_mw=inputs.twin.assets["p_rated_mw"], weather=inputs.forecast_weather,
-                    progress=progress)  # fmt: skip
+    found = backtest(inputs.profiles, tested, models, scenario.forecast, issue=scenario.time.issue, seed=scenario.seed,
+                     installed_mw=inputs.twin.assets["p_rated_mw"], weather=inputs.forecast_weather,
+                     given=inputs.given_forecasts, progress=progress)  # fmt: skip
+    return replace(found, findings=(*inputs.findings, *found.findings))
 
 
 def backtest_and_write(
@@ -233,7 +244,7 @@ def backtest_and_write(
     time = source.scenario.time
     about = f"{days} local days before {time.first_day}, each issued at {time.issue:%H:%M} of the day before."
     write_leaderboard(folder, board, title=f"Forecasts of {source.name}", about=about, scores=tested.scores,
-                      overwrite=overwrite)  # fmt: skip
+                      findings=tested.findings, overwrite=overwrite)  # fmt: skip
     return verdict_of(board).text
 
 
@@ -258,6 +269,16 @@ def read_study_inputs(source: ScenarioFile) -> StudyInputs:
     )
     plausible = check_profiles_plausible(inputs.profiles, inputs.twin.assets["p_rated_mw"])
     return replace(inputs, findings=(*inputs.findings, *plausible))
+
+
+def read_balancing_rules(source: ScenarioFile) -> tuple[AreaRules, MarketRules]:
+    """The control area around the network, and the rules of its market."""
+    balancing, reading = source.scenario.balancing, Reading(source.place)
+    area = reading("balancing.area", lambda: read_control_area(balancing.area, source.folder))
+    market = reading("balancing.market", lambda: read_market_rules(balancing.market, source.folder))
+    reading.raise_faults()
+    assert area and market
+    return area, market
 
 
 def studied_axis(scenario: Scenario) -> TimeAxis:

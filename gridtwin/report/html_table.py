@@ -12,7 +12,8 @@ import pandas as pd
 
 from gridtwin.report.key_figures import split_unit
 
-ABBREVIATIONS = {"crps": "CRPS", "mae": "MAE", "rmse": "RMSE", "pv": "PV", "co2": "CO2", "utc": "UTC", "soc": "SoC"}
+ABBREVIATIONS = {"crps": "CRPS", "mae": "MAE", "nmae": "nMAE", "rmae": "rMAE", "rmse": "RMSE", "pv": "PV", "co2": "CO2",
+                 "utc": "UTC", "soc": "SoC"}  # fmt: skip
 Format = Callable[[Any], str]
 
 
@@ -93,7 +94,7 @@ def column_title(name: str) -> str:
         return f"{column_title(name.removesuffix('_local'))}, local time"
     words, unit = split_unit(name)
     title = " ".join(ABBREVIATIONS.get(word, word) for word in words.split())
-    title = title[:1].upper() + title[1:]
+    title = title if title.split(" ")[0] in ABBREVIATIONS.values() else title[:1].upper() + title[1:]
     return f"{title} [{unit}]" if unit != "-" else title
 
 

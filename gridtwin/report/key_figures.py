@@ -36,6 +36,7 @@ def build_key_figures(results: StudyResults) -> pd.DataFrame:
         *_unmet_figures(results.unmet),
         *_certificate_figures(results.certificate),
         *_number_rows("balancing: ", results.balancing_totals, money=_money_kind(results)),
+        *_area_figures(results),
         *_data_centre_figures(results),
         *_energy_figures(results),
     ]
@@ -150,6 +151,19 @@ def _flexibility_figures(results: StudyResults) -> Iterator[KeyFigure]:
         yield KeyFigure("flexibility: curtailed energy", case, curtailed_mwh, "MWh", kind)
         yield KeyFigure("flexibility: compensation of curtailment", case, compensation, "EUR", "assumed")
         yield KeyFigure("flexibility: battery wear", case, wear, "EUR", "assumed")
+
+
+def _area_figures(results: StudyResults) -> Iterator[KeyFigure]:
+    """What the network's imbalance costs beside the day-ahead price in its control area: over the paths, as it came."""
+    costs = results.area_costs
+    if costs.empty:
+        return
+    paths = costs.loc[costs["case"] == "path", "imbalance_premium_eur"].to_numpy(dtype=float)
+    realised = float(costs.loc[costs["case"] == "realised", "imbalance_premium_eur"].iloc[0])
+    for word, quantile in (("p5", 0.05), ("p50", 0.5), ("p95", 0.95)):
+        value = float(np.quantile(paths, quantile))
+        yield KeyFigure(f"control area: imbalance premium, {word}", "forecast_scheduled", value, "EUR", "assumed")
+    yield KeyFigure("control area: imbalance premium", "realised_scheduled", realised, "EUR", "assumed")
 
 
 def _money_kind(results: StudyResults) -> str:

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import pandas as pd
 
 from gridtwin.report import figures
+from gridtwin.report.area_section import area_section
 from gridtwin.report.data_centre_section import data_centre_section
-from gridtwin.report.figure_style import AFTER, CONFIG, GRID, INK, LIMIT, MUTED, template
+from gridtwin.report.figure_style import AFTER, CONFIG, GRID, INK, LIMIT, MUTED, kind_word, template
 from gridtwin.report.flexibility_section import schedule_section, unmet_section
 from gridtwin.report.html_table import Column, auto_table, html_table, in_kw, number, significant
 from gridtwin.report.key_figures import KeyFigure, read_key_figures
@@ -270,14 +271,33 @@ def _forecast_section(run: RunFolder, drawn: PageFigures) -> str:
     return card(fan) + _score_card(run.table("forecast_scores"))
 
 
+SCORE_COLUMNS = {
+    "name": Column("Of", kind_word),
+    "mae_kw": Column("MAE [kW]", significant, number=True),
+    "nmae_percent": Column("nMAE [%]", number(1), number=True),
+    "rmae": Column("rMAE", number(2), number=True),
+    "bias_kw": Column("Bias [kW]", significant, number=True),
+    "skill_percent": Column("Skill [%]", number(1), number=True),
+    "pinball_skill_percent": Column("Pinball skill [%]", number(1), number=True),
+    "crps_skill_percent": Column("CRPS skill [%]", number(1), number=True),
+    "coverage_of_80_percent_band_percent": Column("In 80 % band [%]", number(1), number=True),
+    "coverage_of_90_percent_band_percent": Column("In 90 % band [%]", number(1), number=True),
+    "peak_error_kw": Column("Peak error [kW]", significant, number=True),
+}
+"""Scores that people read; the table file has more."""
+
+
 def _score_card(scores: pd.DataFrame) -> str:
     """Scores of the total and of each kind; those of every asset stay in the table file."""
     if scores.empty:
         return ""
     groups = in_kw(scores[scores["level"] != "asset"] if "level" in scores else scores)
-    note = "Skill: 100 % is perfect, 0 % no better than the naive forecast. Scores of each asset: forecast_scores."
-    empty = [name for name in groups if groups[name].isna().all() or (groups[name] == "").all()]
-    table = auto_table(groups.iloc[::-1], without=["kind", *map(str, empty)])
+    empty = [str(name) for name in groups if groups[name].isna().all()]
+    note = (
+        "Skill: 100 % is perfect, 0 % no better than the naive forecast; rMAE: error by that of the naive. "
+        "More scores, and those of each asset: forecast_scores."
+    )
+    table = html_table(groups.drop(columns=empty).iloc[::-1], SCORE_COLUMNS)
     return card(f'<p class="figure-title">Scores against what happened</p><p class="figure-note">{note}</p>', table)
 
 
@@ -424,6 +444,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Flexibility", "flexibility", schedule_section),
     ("What stays unmet", "unmet", unmet_section),
     ("Balancing", "balancing", _balancing_section),
+    ("Control area", "control_area", area_section),
     ("Data centres", "data_centres", data_centre_section),
     ("Connection requests", "connections", _connection_section),
     (

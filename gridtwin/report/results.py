@@ -87,6 +87,12 @@ class StudyResults:
     """Energy and money of balancing, index: start of each settlement interval."""
     balancing_totals: Mapping[str, Any] = field(default_factory=dict)
     """Sums of balancing over the study."""
+    area: xr.Dataset | None = None
+    """The control area in every forecast path and as it came, see `AreaDay.dataset`."""
+    area_costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Cost of the network's imbalance there, one row per path, and as it came."""
+    area_accounts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What every party and provider of the area received over the study."""
     actual: xr.Dataset | None = None
     """Profiles of what happened with schedule and balancing, (time, asset)."""
     unmet_realised: pd.DataFrame = field(default_factory=pd.DataFrame)

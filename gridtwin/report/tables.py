@@ -11,6 +11,14 @@ import xarray as xr
 
 from gridtwin.data.rules import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU
 from gridtwin.nomenclature import ASSET_KINDS
+from gridtwin.report.area_tables import (
+    area_account_table,
+    area_activation_table,
+    area_cost_table,
+    area_frequency_table,
+    area_imbalance_table,
+    area_store_table,
+)
 from gridtwin.report.energy_value import energy_value_table
 from gridtwin.report.flexibility_tables import (
     cause_table,
@@ -61,6 +69,12 @@ def build_tables(results: StudyResults) -> Tables:
         "activation": activation_table(results, zone),
         "battery_energy": battery_energy_table(results, zone),
         "settlement": settlement_table(results, zone),
+        "area_frequency": area_frequency_table(results, zone),
+        "area_activation": area_activation_table(results, zone),
+        "area_store": area_store_table(results, zone),
+        "area_imbalance": area_imbalance_table(results, zone),
+        "area_cost": area_cost_table(results),
+        "area_account": area_account_table(results),
         "connections": with_local_times(plain(results.connections), zone),
         "data_centres": with_local_times(plain(results.data_centres), zone),
         "data_centre_jobs": with_local_times(plain(results.data_centre_jobs), zone),
