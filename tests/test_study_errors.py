@@ -103,8 +103,8 @@ def test_all_faults_are_told_at_once_and_nothing_is_written(
         "the profiles, expected 15 min, got 60 min.",
         "faulty/scenario.toml:31: growth.0.buses: growth names a bus that the network does not hold, "
         "expected the name of a bus, got 'farn'. Did you mean 'farm'?",
-        "faulty/scenario.toml:33: forecast.model: unknown model, expected DayAheadRidge, DayAheadTrees, DayAheadBlend, SeasonalNaive or a "
-        "forecasting model of Darts, such as LightGBMModel or Theta, "
+        "faulty/scenario.toml:33: forecast.model: unknown model, expected DayAheadRidge, DayAheadTrees, "
+        "DayAheadBlend, SeasonalNaive or a forecasting model of Darts, such as LightGBMModel or Theta, "
         "got LightGBM. Did you mean LightGBMModel?",
         "faulty/scenario.toml:36: connection.0.bus: there is no such bus, expected the name of a bus with supply, "
         "got mil. Did you mean mill?",
