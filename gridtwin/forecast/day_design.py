@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridtwin.forecast.calendar import ClockGrid, free_day_flags, holiday_flags
-from gridtwin.forecast.features import days_before, similar_days
+from gridtwin.forecast.features import days_before, mean_of_similar_days
 
 LAG_DAYS = 3
 """Days of values up to issue: what had ended of the issue day, and the two whole days before it."""
@@ -102,7 +102,7 @@ def day_rows(values: np.ndarray, grid: ClockGrid, known: int, covariates: Covari
     covariates : Covariates
         `own` standardised as `values`.
     """
-    similar, _ = similar_days(values, free_day_flags(grid.dates, grid.axis.zone))
+    similar = mean_of_similar_days(values, free_day_flags(grid.dates, grid.axis.zone))
     per_slot = 1 / np.sqrt(values.shape[1])
     blocks = [per_slot * lag_block(values, known), per_slot * similar.swapaxes(1, 2)]
     if covariates.own is not None:

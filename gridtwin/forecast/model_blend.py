@@ -13,7 +13,7 @@ import numpy as np
 
 from gridtwin.forecast.blend import daily_error, discounted_error, skill_weights
 from gridtwin.forecast.calendar import ClockGrid, free_day_flags
-from gridtwin.forecast.features import days_before, similar_days
+from gridtwin.forecast.features import days_before, mean_of_similar_days
 from gridtwin.forecast.history import GENERATION
 from gridtwin.forecast.rolled import Rolled
 
@@ -113,7 +113,7 @@ def simple_members(cube: np.ndarray, grid: ClockGrid, kind: np.ndarray) -> dict[
     kind : ndarray of str, (asset,)
         Feed-in repeats the last whole known day, other kinds the week before.
     """
-    similar, _ = similar_days(cube, free_day_flags(grid.dates, grid.axis.zone))
+    similar = mean_of_similar_days(cube, free_day_flags(grid.dates, grid.axis.zone))
     naive = np.where(np.isin(kind, GENERATION), days_before(cube, 2), days_before(cube, 7))
     return {"similar_days": Rolled(similar), "naive": Rolled(naive)}
 
