@@ -27,9 +27,9 @@ def test_default_forecast(benchmark: Any) -> None:
 
 
 def test_backtest_is_faster_than_darts() -> None:
-    """Equal numbers are asserted where they are measured; half the ratio of a quiet machine leaves room for noise."""
-    assert measure_backtest(count=10, rounds=1)["ratio_arrays"] > 10
+    """Equal numbers are asserted where they are measured; medians and a fifth of the usual ratio leave room for noise."""
+    assert measure_backtest(count=10, rounds=5)["ratio_arrays"] > 10
 
 
 def test_daily_refits_are_faster_than_darts() -> None:
-    assert measure_refit(count=6, slow_series=2, slow_days=2, rounds=1)["ratio_same_rows_same_numbers"] > 30
+    assert measure_refit(count=6, slow_series=2, slow_days=2, rounds=3)["ratio_same_rows_same_numbers"] > 30
