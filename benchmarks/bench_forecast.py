@@ -27,7 +27,7 @@ def test_default_forecast(benchmark: Any) -> None:
 
 
 def test_backtest_is_faster_than_darts() -> None:
-    """Equal numbers are asserted where they are measured; medians and a fifth of the usual ratio leave room for noise."""
+    """Equal numbers are asserted where they are measured; a fifth of the usual ratio leaves room for noise."""
     assert measure_backtest(count=10, rounds=5)["ratio_arrays"] > 10
 
 
