@@ -152,9 +152,11 @@ def predict_days(
 
     Assets that the model cannot serve keep the naive forecast.
     """
-    modelled = history.modelled
+    modelled: np.ndarray | slice = history.modelled
+    if len(history.modelled) == len(history.kind):
+        modelled = slice(None)  # views instead of copies
     point, quantiles, fallen = naive.copy(), None, np.zeros(len(history.kind), dtype=bool)
-    if len(modelled):
+    if len(history.modelled):
         inputs = ModelInputs(
             cube=history.cube[:, :, modelled],
             actual=history.actual[:, :, modelled],

@@ -48,7 +48,7 @@ class Covariates:
         """Nothing but the series and the calendar."""
         return Covariates({})
 
-    def of_assets(self, chosen: np.ndarray) -> Covariates:
+    def of_assets(self, chosen: np.ndarray | slice) -> Covariates:
         """The same for some of the assets."""
         weather = {name: one[:, :, chosen] if one.ndim == 3 else one for name, one in self.weather.items()}
         return Covariates(weather, None if self.own is None else self.own[:, :, chosen])

@@ -44,6 +44,8 @@ SILENT_HOURS = 24.0
 """A zero that stays for so long may be a dead meter. [h]"""
 FROZEN_PAST_FACTOR = 2.0
 """... if it stays so many times longer than any value did before."""
+ASSETS_AT_ONCE = 256
+"""Series that are tested at a time: many, as the tests are many small steps over all of them."""
 STICKS = 1e-6
 """Part of the largest power below which two values are one. [-]"""
 
@@ -103,7 +105,7 @@ def find_condition(cube: np.ndarray, grid: ClockGrid, known: int, issue_day: int
     """
     status, since = np.full(cube.shape[2], "", dtype="<U12"), np.zeros(cube.shape[2], dtype=int)
     types = day_types(grid)[:issue_day]
-    for block in blocks_of(cube.shape[2]):
+    for block in blocks_of(cube.shape[2], ASSETS_AT_ONCE):
         past = cube[: issue_day + 1, :, block].astype(float)
         past[issue_day, known:] = np.nan
         first = np.isfinite(past).any(axis=1).argmax(axis=0)

@@ -20,6 +20,8 @@ PENALTIES = (0.3, 3.0, 30.0)
 transformer): the best single one is 0.3 for countries and above 10 for wind; the blend is never behind it by 1 %."""
 BLOCK = 16
 """Series whose feature rows exist at a time: what a core holds in its cache, and little memory."""
+DAYS_WORTH_A_THREAD = 250
+"""Days from which a second thread helps; below, the interpreter between the small steps is what takes the time."""
 LEAST_ROWS = 7
 """Days to learn from before the first forecast."""
 
@@ -53,7 +55,8 @@ def roll_ridge_days(
     penalties : tuple of float
         Ridge penalties; several are blended by recent skill.
     threads : int, optional
-        Threads that share the blocks, default one per core; the result depends on it no more than on `block`.
+        Threads that share the blocks, default one per core for long histories, else one; the result depends on
+        it no more than on `block`.
     block : int
         Series per block.
 
@@ -74,7 +77,8 @@ def roll_ridge_days(
         )  # fmt: skip
 
     # the linear algebra of a series is small: more threads within it would wait for each other
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool, threadpool_limits(limits=1):
+    share = threads or (os.cpu_count() if len(cube) >= DAYS_WORTH_A_THREAD else 1)
+    with ThreadPoolExecutor(share) as pool, threadpool_limits(limits=1):
         list(pool.map(roll_block, blocks_of(cube.shape[2], block)))
     return point
 
