@@ -28,7 +28,8 @@ from gridtwin.forecast.backtest import Backtest, backtest
 from gridtwin.forecast.day_ahead import check_forecast, forecast
 from gridtwin.forecast.declared import declare_power
 from gridtwin.forecast.scores import score_forecast
-from gridtwin.grid.inputs import Reading, StudyInputs, read_inputs
+from gridtwin.grid.inputs import StudyInputs, read_inputs
+from gridtwin.grid.reading import Reading
 from gridtwin.operate.area_day import run_area_day
 from gridtwin.operate.balancing import run_balancing
 from gridtwin.operate.congestion import check_congestion_data, find_congestions

@@ -95,10 +95,6 @@ def find_condition(cube: np.ndarray, grid: ClockGrid, known: int, issue_day: int
 
     Notes
     -----
-    Rates on 27 SimBench shapes of 2016: of the issues of every fifth day 0.2 % report a step that nobody planted, of
-    every seventh 0.03 % a stuck value. Of planted steps of loads 78 % are found at half or 1.6 times the level, within
-    two days of their date, and 37 % at 0.7; of values stuck for eight hours all of loads, 92 % of PV at noon and wind.
-
     The step is a median test with a robust scale (P. J. Huber, Robust Statistics, 1981, ch. 5) of the daily mean,
     less the median of earlier days of its type; a season that drifts is told from a step by the days just before it.
     The threshold adapts to each series: the largest statistic of its own past is the yardstick.
@@ -322,10 +318,9 @@ def band_factor(conditions: Conditions, slots: int) -> np.ndarray:
 
     Notes
     -----
-    Measured as the ratio of 80 % quantiles of errors, ten SimBench loads, ten days of issue: a naive forecast from
-    fewer than seven days 1.63 times the naive forecast from a whole week (then 1; rounded up, as a band of few errors
-    is itself uncertain); ridge on a repaired history 1.12, 1.02 and 1.00 with 5, 10 and 20 days after the step
-    (without the repair 2.5, 1.9, 1.4); ridge with 6, 12, 36, 84 substituted hours 1.02, 1.02, 1.05, 1.12.
+    Set from the ratio of errors on ten SimBench loads: a naive forecast from a few days beside one from a whole week,
+    the ridge on a repaired history by the days since the step, and with hours substituted before the issue. They
+    are estimates of a width, rounded, and no measured coverage.
     """
     days = np.maximum(conditions.issue_day - conditions.since, 1)
     stuck_days = conditions.issue_day + conditions.known / slots - conditions.since / slots

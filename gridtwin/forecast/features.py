@@ -114,6 +114,11 @@ def mean_of(cubes: list[np.ndarray]) -> np.ndarray:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
+def mean_of_slots(cube: np.ndarray) -> np.ndarray:
+    """Mean over the slots of each day, (day, 1, asset)."""
+    return mean_of(list(cube.swapaxes(0, 1)))[:, np.newaxis]
+
+
 def similar_days(cube: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and largest magnitude over the complete days of the same type in the last `SIMILAR_DAYS`."""
     largest = np.full_like(cube, np.nan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridtwin.forecast.features import days_before, last_known_day, mean_of
+from gridtwin.forecast.features import days_before, last_known_day, mean_of_slots
 from gridtwin.forecast.history import GENERATION, History
 
 
@@ -14,19 +14,17 @@ def naive_cube(history: History) -> np.ndarray:
     Where that value does not exist, the latest one of the slot, then the mean of
     the last known day, then the mean of all that was known two days before.
     """
-    cube = history.cube
-    week, two_days = days_before(cube, 7), days_before(cube, 2)
-    naive = np.where(np.isin(history.kind, GENERATION), two_days, week)
+    cube, two_days = history.cube, days_before(history.cube, 2)
+    naive = like_day_before(cube, history.kind)
     latest = last_known_day(cube, history.known)
-    for substitute in (two_days, latest, mean_of_slots(latest), mean_so_far(two_days)):
+    for substitute in (two_days, latest, np.broadcast_to(mean_of_slots(latest), cube.shape), mean_so_far(two_days)):
         naive = np.where(np.isnan(naive), substitute, naive)
     return naive
 
 
-def mean_of_slots(cube: np.ndarray) -> np.ndarray:
-    """Mean over the slots of the day, the same for every slot."""
-    mean = mean_of(list(cube.swapaxes(0, 1)))
-    return np.broadcast_to(mean[:, np.newaxis], cube.shape)
+def like_day_before(cube: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Same weekday a week before; feed-in: the last complete known day, (day, slot, asset)."""
+    return np.where(np.isin(kind, GENERATION), days_before(cube, 2), days_before(cube, 7))
 
 
 def mean_so_far(cube: np.ndarray) -> np.ndarray:

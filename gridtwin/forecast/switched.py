@@ -15,8 +15,7 @@ RESTING = 1e-6
 """Relative power below which an asset counts as off; the float noise of a night is smaller. [-]"""
 LEAST_RESTING = 0.7
 """Share of resting values from which an asset counts as one that is switched, such as a charging point; a heat pump
-in winter runs most of the time and errs like a load. Suburb, 14 cold days: pinball skill of the total 57.0 % at 0.05,
-59.4 % at 0.6, 59.9 % at 0.8. [-]"""
+in winter runs most of the time and errs like a load. Chosen on the suburb before its studied days. [-]"""
 MOST_RUNNING = 0.98
 """Largest probability of running of an asset that rested on a past day at that time. [-]"""
 LARGEST_SCALE = 2.0

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,19 +14,19 @@ import xarray as xr
 from gridtwin.data.data_centre import list_jobs
 from gridtwin.data.data_centre_profiles import build_data_centre_profiles, check_data_centres
 from gridtwin.data.growth_profiles import build_growth_profiles
-from gridtwin.data.issued_forecast import read_issued_forecast
 from gridtwin.data.profile_files import naming_file, read_profile_files
 from gridtwin.data.profiles import Profiles, axis_of, build_profiles, join_profiles
 from gridtwin.data.rules import RuleSet, read_rules
-from gridtwin.data.series_file import Series, read_feeder_head, read_prices, read_series, read_weather
-from gridtwin.data.series_table import SERIES_FORMATS
-from gridtwin.errors import DataError, Finding, GridtwinError, ScenarioError
+from gridtwin.data.series_file import read_feeder_head, read_prices, read_series, read_weather
+from gridtwin.errors import DataError, Finding, GridtwinError
 from gridtwin.forecast.history import history_length
 from gridtwin.forecast.point_models import check_model
 from gridtwin.grid.connection_buses import check_connection_buses
 from gridtwin.grid.data_centres import place_data_centres
 from gridtwin.grid.growth import place_growth
+from gridtwin.grid.issued_inputs import check_given, check_once, forecast_axis, read_issued, side_by_side
 from gridtwin.grid.network_files import NetworkSource, read_network_and_profiles
+from gridtwin.grid.reading import Place, Reading
 from gridtwin.grid.simbench import read_simbench
 from gridtwin.grid.snapshot import PSEUDO
 from gridtwin.grid.twin import GridTwin, build_twin
@@ -38,7 +34,6 @@ from gridtwin.scenario import (
     Connection,
     Forecast,
     Growth,
-    IssuedForecast,
     Network,
     Observation,
     ProfileFile,
@@ -48,8 +43,6 @@ from gridtwin.scenario import (
 from gridtwin.scenario_data_centre import DataCentre
 from gridtwin.time_axis import QUARTER_HOUR, TimeAxis, utc_of_local
 
-Place = Callable[..., str]
-T = TypeVar("T")
 NO_RULES = RuleSet(name="none", title="no rules", source="", version="")
 """Stands in for rules that could not be read, so that the other inputs are checked in the same go."""
 
@@ -164,102 +157,13 @@ def read_inputs(
         jobs=list_jobs(data_centre, studied.zone),
         weather=temperature,
         prices=day_ahead,
-        forecast_weather=_side_by_side(foreseen),
-        given_forecasts=_side_by_side(told),
+        forecast_weather=side_by_side(foreseen),
+        given_forecasts=side_by_side(told),
         feeder_head=_before_issue(head, studied, issue) if head is not None else None,
         unmetered=observe.unmetered if observe else (),
         findings=(*source.findings, *twin.findings, *own.findings, *cut, *_noticed(temperature, day_ahead, head),
                   *(finding for series in (*foreseen, *told) for finding in series.findings)),
     )
-
-
-def read_issued(
-    reading: Reading,
-    key: str,
-    horizon: TimeAxis | None,
-    *,
-    issue: dt.time,
-    folder: Path,
-    sections: Sequence[IssuedForecast],
-) -> list[Series]:
-    """Files of forecasts by others over the history and the studied days; faults are kept by `reading`."""
-    if horizon is None:
-        return []
-    read = [
-        reading(f"{key}.{number}.file", partial(read_issued_forecast, section, horizon, folder, issue=issue))
-        for number, section in enumerate(sections)
-    ]
-    return [series for series in read if series is not None]
-
-
-def forecast_axis(axis: TimeAxis, studied: TimeAxis, forecast: Forecast) -> TimeAxis:
-    """History, day of the first issue and studied days."""
-    days = studied.local_days
-    first = days[0] - dt.timedelta(days=history_length(axis.start, days, forecast, zone=axis.zone) + 1)
-    return TimeAxis.of_days(first, (days[-1] - first).days + 1, axis.zone, axis.step)
-
-
-def check_given(assets: pd.Index, given: Sequence[Series]) -> None:
-    """Raise `DataError` unless every column of the given forecasts names one asset, and none twice."""
-    names = [str(column) for series in given for column in series.values]
-    wrong = [name for name in names if name not in assets or names.count(name) > 1]
-    if wrong:
-        near = difflib.get_close_matches(wrong[0], assets.astype(str), n=1)
-        what = "a given forecast names no asset, or one that another column names too"
-        do = f"Did you mean {near[0]}?" if near else ""
-        raise DataError([Finding(what, got=wrong[0], do=do, severity="error", code="GT-D48")])
-
-
-def check_once(files: Sequence[Series]) -> None:
-    """Raise `DataError` if two files have a column of the same name."""
-    names = [str(column) for series in files for column in series.values]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        what = "two files of forecast weather have columns of the same name"
-        raise DataError([Finding(what, got=", ".join(twice), do="Rename one.", severity="error", code="GT-D49")])
-
-
-def _side_by_side(files: Sequence[Series]) -> pd.DataFrame | None:
-    return pd.concat([series.values for series in files], axis=1) if files else None
-
-
-class Reading:
-    """Reads one input after another and keeps every fault, so that all are told at once."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._faults: list[Finding] = []
-
-    def __call__(self, key: str, read: Callable[[], T]) -> T | None:
-        """What `read` returns; None, with the fault kept, where it raises."""
-        try:
-            return read()
-        except GridtwinError as error:
-            self._faults += [self._located(key, fault) for fault in error.findings]
-            return None
-
-    def raise_faults(self) -> None:
-        """Raise one error with all faults, if there are any."""
-        if self._faults:
-            raise ScenarioError(sorted(dict.fromkeys(self._faults), key=_line_of))
-
-    def _located(self, key: str, fault: Finding) -> Finding:
-        """The fault with the place of its scenario key in front: the one that it names itself, else `key`."""
-        named, _, rest = fault.where.partition(": ")
-        key, rest = (named, rest) if named.split(".")[0] == key.split(".")[0] else (key, fault.where)
-        file, _, declared = rest.rpartition(": ")
-        if declared in SeriesFile.model_fields:
-            key, rest = f"{key.removesuffix('.file')}.{declared}", file
-        elif Path(rest.partition(": ")[0]).suffix in SERIES_FORMATS and not key.endswith(".file"):
-            key = f"{key}.file"
-        where = self._place(*(int(part) if part.isdigit() else part for part in key.split(".")))
-        return replace(fault, where=f"{where}: {rest}" if rest else where, severity="error")
-
-
-def _line_of(fault: Finding) -> tuple[str, int]:
-    """File and line of a fault, so that they are told from top to bottom."""
-    place = re.match(r"(.*?):(\d+): ", fault.where)
-    return (place.group(1), int(place.group(2))) if place else (fault.where, 0)
 
 
 def read_twin(
